@@ -1,0 +1,43 @@
+# `make demo` and `make test` make their own virtual environment, with all three backends.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+BACKENDS := tensorflow jax torch
+export KERAS_BACKEND ?= tensorflow
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export CUDA_VISIBLE_DEVICES ?=
+
+.PHONY: help demo test test-extras check
+
+help:
+	@echo "make demo         pretrain on digits, fine-tune on a few labels, compare (KERAS_BACKEND=$(KERAS_BACKEND))"
+	@echo "make test         the tests, on each of: $(BACKENDS)"
+	@echo "make test-extras  the tests that need keras-cv or keras-hub, in an environment of their own"
+	@echo "make check        ruff and mypy"
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet -c constraints.txt -e ".[tensorflow,jax,torch,grain,test]"
+	touch $@
+
+$(VENV)-extras/installed: pyproject.toml constraints.txt
+	python3 -m venv $(VENV)-extras
+	$(VENV)-extras/bin/python -m pip install --quiet -c constraints.txt -e ".[tensorflow,jax,torch,cv,hub,test]"
+	touch $@
+
+demo: $(VENV)/installed
+	$(PYTHON) examples/quickstart.py
+
+test: $(VENV)/installed
+	@for backend in $(BACKENDS); do \
+		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTHON) -m pytest -q || exit 1; \
+	done
+
+test-extras: $(VENV)-extras/installed
+	@for backend in $(BACKENDS); do \
+		echo "== $$backend"; KERAS_BACKEND=$$backend $(VENV)-extras/bin/python -m pytest -q -m extras || exit 1; \
+	done
+
+check: $(VENV)/installed
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy

@@ -1,0 +1,11 @@
+"""SimCLR for Keras 3: features from unlabelled pictures, on TensorFlow, JAX and PyTorch."""
+
+from keras_simclr.layers import SimCLRAugmenter as SimCLRAugmenter
+from keras_simclr.losses import NTXentLoss as NTXentLoss
+from keras_simclr.losses import nt_xent as nt_xent
+from keras_simclr.models import ProjectionHead as ProjectionHead
+from keras_simclr.models import ResNet as ResNet
+from keras_simclr.models import SimCLR as SimCLR
+from keras_simclr.optimizers import LARS as LARS
+
+__version__ = "0.1.0"

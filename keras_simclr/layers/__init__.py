@@ -1,0 +1,8 @@
+"""How views are made: random transforms of pictures, and the papers' augmentation."""
+
+from keras_simclr.layers.center_crop import CenterCrop as CenterCrop
+from keras_simclr.layers.random_color_jitter import RandomColorJitter as RandomColorJitter
+from keras_simclr.layers.random_gaussian_blur import RandomGaussianBlur as RandomGaussianBlur
+from keras_simclr.layers.random_grayscale import RandomGrayscale as RandomGrayscale
+from keras_simclr.layers.random_resized_crop import RandomResizedCrop as RandomResizedCrop
+from keras_simclr.layers.simclr_augmenter import SimCLRAugmenter as SimCLRAugmenter

@@ -1,0 +1,104 @@
+"""Gaussian blur of a strength drawn for each picture."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_simclr.layers.interpolation import planes_to_pictures
+from keras_simclr.layers.random_resized_crop import check_interval
+from keras_simclr.layers.random_transform import RandomTransform, check_probability
+
+BORDERS = ("renormalize", "zeros")
+
+
+@keras.saving.register_keras_serializable(package="keras_simclr")
+class RandomGaussianBlur(RandomTransform):
+    """Blur some pictures, each with a strength of its own.
+
+    The kernel is as wide as a tenth of the picture's height, made odd, so that pictures of less
+    than 20 pixels are not blurred.
+
+    Args:
+        probability: Share of the pictures that are blurred. Defaults to 0.5.
+        sigma: (least, most) standard deviation in pixels, drawn uniformly. Defaults to (0.1, 2.0).
+        border: What lies outside of the picture: "renormalize" (default), nothing, so that a
+            grey picture stays grey; or "zeros", black, as in the authors' code, whose pictures
+            have dark borders.
+        value_range: (low, high) of the pictures. Defaults to (0, 255).
+        seed: Integer that makes the draws repeatable.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Returns:
+        When called with pictures (N, H, W, C): as many of the same size, float32. With
+        `training=False` they are as they were.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example:
+    >>> import numpy as np
+    >>> blur = RandomGaussianBlur(probability=1.0)
+    >>> image = np.full((1, 32, 32, 3), 99, "uint8")
+    >>> bool(abs(blur(image) - 99.0).max() < 1e-3)
+    True
+
+    Source: Chen et al. 2020 (arXiv:2002.05709), appendix A.
+    """
+
+    def __init__(
+        self,
+        probability=0.5,
+        sigma=(0.1, 2.0),
+        border="renormalize",
+        value_range=(0, 255),
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(value_range=value_range, seed=seed, **kwargs)
+        check_probability("probability", probability)
+        check_interval("sigma", sigma)
+        if border not in BORDERS:
+            raise ValueError(f"`border` must be one of {BORDERS}. Received: border={border!r}.")
+        self.probability = probability
+        self.sigma = tuple(sigma)
+        self.border = border
+
+    def sample(self, batch_size, height, width, training=True):
+        """Draw the standard deviation of each picture, (N,); 0 where it is not blurred."""
+        if not training:
+            return None
+        sigma = self.uniform((batch_size,), *self.sigma)
+        return ops.where(self.happens(batch_size, self.probability), sigma, 0.0)
+
+    def leave(self, planes, parameters):
+        """Blur along the rows and along the columns."""
+        height, width = planes.shape[2:]
+        radius = height // 20
+        if radius == 0:
+            return super().leave(planes, parameters)
+        rows = self._weights(parameters, height, radius)
+        columns = rows if height == width else self._weights(parameters, width, radius)
+        return planes_to_pictures(planes, rows, columns)
+
+    def _weights(self, sigma, size, radius):
+        """Return the banded matrices (N, size, size) of the kernels."""
+        squares = ops.reshape(ops.arange(radius + 1, dtype="float32") ** 2, (1, -1))
+        variance = ops.expand_dims(ops.maximum(sigma, 1e-3) ** 2, 1)
+        kernel = ops.exp(-squares / (2.0 * variance))  # (N, radius + 1)
+        kernel = kernel / (2.0 * ops.sum(kernel, axis=1, keepdims=True) - 1.0)
+        kernel = ops.pad(kernel, ((0, 0), (0, 1)))
+        place = np.arange(size)
+        distance = np.minimum(np.abs(place[:, None] - place[None, :]), radius + 1)
+        weights = ops.reshape(ops.take(kernel, distance.ravel(), axis=1), (-1, size, size))
+        if self.border == "zeros":
+            return weights
+        return weights / ops.sum(weights, axis=2, keepdims=True)
+
+    def get_config(self):
+        """Return what `from_config` takes."""
+        return {
+            **super().get_config(),
+            "probability": self.probability,
+            "sigma": self.sigma,
+            "border": self.border,
+        }

@@ -1,0 +1,118 @@
+"""What the random transforms share: sample first, then apply."""
+
+import keras
+from keras import ops
+
+from keras_simclr.training.execution import map_groups
+
+GROUP = 16  # pictures that share one draw where an own draw for each would cost much
+
+
+class RandomTransform(keras.layers.Layer):
+    """Base of the random transforms: `call` is `sample`, then `apply`.
+
+    A transform says with `sample` what is random. What is computed goes in three steps, of which
+    it replaces those that it needs: `enter` takes pictures (N, H, W, C) to planes (N, C, H, W),
+    `apply_to_planes` works on these, and `leave` takes them back. Pictures are in [0, 1] there,
+    and float32 whatever the dtype policy.
+
+    Args:
+        value_range: (low, high) of the pictures. Defaults to (0, 255).
+        seed: Integer that makes the draws repeatable, or the `keras.random.SeedGenerator` of
+            another layer to draw from. Defaults to a random one.
+        **kwargs: Arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, value_range=(0, 255), seed=None, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        low, high = value_range
+        if not low < high:
+            raise ValueError(
+                f"`value_range` must be (low, high). Received: value_range={value_range}."
+            )
+        self.value_range = (low, high)
+        self.seed = seed
+        own = isinstance(seed, keras.random.SeedGenerator)
+        self.seed_generator = seed if own else keras.random.SeedGenerator(seed)
+
+    def sample(self, batch_size, height, width, training=True):
+        """Draw the parameters for pictures of `height` x `width`; None where nothing happens."""
+        raise NotImplementedError
+
+    def enter(self, images, parameters):
+        """Take pictures (N, H, W, C) to planes (N, C, h, w)."""
+        return ops.transpose(images, (0, 3, 1, 2))
+
+    def apply_to_planes(self, planes, parameters):
+        """Transform planes (N, C, H, W)."""
+        return planes
+
+    def leave(self, planes, parameters):
+        """Take planes (N, C, H, W) to pictures (N, H, W, C)."""
+        return ops.transpose(planes, (0, 2, 3, 1))
+
+    def apply(self, images, parameters):
+        """Transform pictures as `parameters`, which `sample` gave, say.
+
+        Args:
+            images: Pictures (N, H, W, C) in `value_range`, any integer or float dtype. They stay
+                as they are.
+            parameters: What `sample` returned for as many pictures.
+
+        Returns:
+            Pictures (N, h, w, C) in `value_range`, float32.
+        """
+        if parameters is None:
+            return ops.cast(images, "float32")
+
+        def transform(group, parameters):
+            planes = self.enter(to_unit_range(group, self.value_range), parameters)
+            pictures = self.leave(self.apply_to_planes(planes, parameters), parameters)
+            return from_unit_range(pictures, self.value_range)
+
+        return map_groups(transform, images, parameters, GROUP)
+
+    def call(self, images, training=True):
+        """Draw and apply; with `training=False` nothing is random."""
+        batch_size, height, width, _ = ops.shape(images)
+        return self.apply(images, self.sample(batch_size, height, width, training))
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the pictures that come out."""
+        return input_shape
+
+    def uniform(self, shape, low=0.0, high=1.0):
+        """Draw float32 numbers from [low, high)."""
+        return keras.random.uniform(shape, low, high, dtype="float32", seed=self.seed_generator)
+
+    def happens(self, batch_size, probability):
+        """Draw for each picture whether something happens, booleans of shape (N,)."""
+        return self.uniform((batch_size,)) < probability
+
+    def get_config(self):
+        """Return what `from_config` takes."""
+        return {**super().get_config(), "value_range": self.value_range, "seed": self.seed}
+
+
+def to_unit_range(images, value_range):
+    """Return pictures in `value_range` as float32 pictures in [0, 1]."""
+    low, high = value_range
+    images = ops.cast(images, "float32")
+    return (images - low) * (1 / (high - low)) if low else images * (1 / high)
+
+
+def from_unit_range(images, value_range):
+    """Return pictures in [0, 1] as pictures in `value_range`."""
+    low, high = value_range
+    return images * (high - low) + low if low else images * high
+
+
+def check_probability(name, value):
+    """Raise a ValueError unless `value` lies in [0, 1]."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must lie in [0, 1]. Received: {name}={value}.")
+
+
+def per_picture(values):
+    """Return values (N,) so that they multiply planes (N, C, H, W)."""
+    return ops.reshape(values, (-1, 1, 1, 1))

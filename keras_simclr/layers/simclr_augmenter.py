@@ -1,0 +1,163 @@
+"""The papers' augmentation: crop, flip, colour jitter, grey, blur."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_simclr.layers.random_color_jitter import RandomColorJitter
+from keras_simclr.layers.random_gaussian_blur import RandomGaussianBlur
+from keras_simclr.layers.random_grayscale import RandomGrayscale
+from keras_simclr.layers.random_resized_crop import RandomResizedCrop, check_size, size_pair
+from keras_simclr.layers.random_transform import RandomTransform, check_probability
+
+SMALL = 32  # pixels a side, up to which views get the papers' CIFAR augmentation
+
+
+class View(NamedTuple):
+    """Parameters of the four transforms."""
+
+    crop: Any
+    jitter: Any
+    grayscale: Any
+    blur: Any
+
+
+@keras.saving.register_keras_serializable(package="keras_simclr")
+class SimCLRAugmenter(RandomTransform):
+    """Make a random view of each picture, as SimCLR does.
+
+    A random box is resized and mirrored, its colours change, it may lose them, and may be
+    blurred: `RandomResizedCrop`, `RandomColorJitter`, `RandomGrayscale`, `RandomGaussianBlur`,
+    computed together. Views of at most 32 pixels a side have the papers' weaker colours and no
+    blur.
+
+    Args:
+        image_size: (height, width) of the views, or an int. Defaults to that of the pictures.
+        strength: Of the colour jitter: 0.8 times it for brightness, contrast and saturation, 0.2
+            times it for the hue. Defaults to 0.5 for small views, otherwise 1.0.
+        area: (least, most) share of the picture in the box. Defaults to (0.08, 1.0).
+        aspect_ratio: (least, most) width / height of the box, times that of `image_size`.
+            Defaults to (3/4, 4/3).
+        horizontal_flip: Probability to mirror. Defaults to 0.5.
+        jitter: Probability to change the colours. Defaults to 0.8.
+        grayscale: Probability to become grey. Defaults to 0.2.
+        blur: Probability to be blurred. Defaults to 0.0 for small views, otherwise 0.5.
+        value_range: (low, high) of pictures and views. Defaults to (0, 255).
+        seed: Integer that makes the draws repeatable.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Returns:
+        When called with pictures (N, H, W, C), of any integer or float dtype: views
+        (N, *image_size, C), float32, clipped to `value_range`. With `training=False` the whole
+        picture is resized, and nothing is random.
+
+    Raises:
+        ValueError: If an argument is out of its range or the pictures are too small.
+
+    Example:
+    >>> import numpy as np
+    >>> augmenter = SimCLRAugmenter(image_size=32, seed=0)
+    >>> tuple(augmenter(np.zeros((2, 48, 40, 3), "uint8")).shape)
+    (2, 32, 32, 3)
+
+    Source: Chen et al. 2020 (arXiv:2002.05709), appendix A; for CIFAR appendix B.9.
+    """
+
+    def __init__(
+        self,
+        image_size=None,
+        strength=None,
+        area=(0.08, 1.0),
+        aspect_ratio=(3 / 4, 4 / 3),
+        horizontal_flip=0.5,
+        jitter=0.8,
+        grayscale=0.2,
+        blur=None,
+        value_range=(0, 255),
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(value_range=value_range, seed=seed, **kwargs)
+        if strength is not None and not strength >= 0:
+            raise ValueError(f"`strength` must not be negative. Received: strength={strength}.")
+        check_probability("jitter", jitter)
+        if blur is not None:
+            check_probability("blur", blur)
+        self.image_size = size_pair(image_size)
+        self.strength = strength
+        self.blur_probability = blur
+        self.jitter_probability = jitter
+        self.crop = RandomResizedCrop(
+            image_size, area, aspect_ratio, horizontal_flip, seed=self.seed_generator
+        )
+        self.grayscale = RandomGrayscale(grayscale, seed=self.seed_generator)
+
+    def build(self, input_shape):
+        """Choose what goes by the size of the views."""
+        check_size(input_shape)
+        small = is_small(*(self.image_size or input_shape[1:3]))
+        strength = (0.5 if small else 1.0) if self.strength is None else self.strength
+        blur = (0.0 if small else 0.5) if self.blur_probability is None else self.blur_probability
+        self.jitter = RandomColorJitter(
+            *(0.8 * strength,) * 3,
+            0.2 * strength,
+            self.jitter_probability,
+            seed=self.seed_generator,
+        )
+        self.blur = RandomGaussianBlur(blur, seed=self.seed_generator)
+
+    def sample(self, batch_size, height, width, training=True):
+        """Draw a `View`; what never happens, or not outside of training, is None."""
+        crop = self.crop.sample(batch_size, height, width, training)
+        size = self.image_size or (height, width)
+        return View(
+            crop,
+            *(
+                layer.sample(batch_size, *size, training) if layer.probability else None
+                for layer in (self.jitter, self.grayscale, self.blur)
+            ),
+        )
+
+    def enter(self, images, parameters):
+        """Crop."""
+        return self.crop.enter(images, parameters.crop)
+
+    def apply_to_planes(self, planes, parameters):
+        """Change the colours."""
+        if parameters.jitter is not None:
+            planes = self.jitter.apply_to_planes(planes, parameters.jitter)
+        if parameters.grayscale is not None:
+            planes = self.grayscale.apply_to_planes(planes, parameters.grayscale)
+        return planes
+
+    def leave(self, planes, parameters):
+        """Blur, and clip."""
+        if parameters.blur is None:
+            pictures = super().leave(planes, parameters)
+        else:
+            pictures = self.blur.leave(planes, parameters.blur)
+        return ops.clip(pictures, 0.0, 1.0)
+
+    def compute_output_shape(self, input_shape):
+        """Return (N, *image_size, C)."""
+        return self.crop.compute_output_shape(input_shape)
+
+    def get_config(self):
+        """Return what `from_config` takes."""
+        return {
+            **super().get_config(),
+            "image_size": self.image_size,
+            "strength": self.strength,
+            "area": self.crop.area,
+            "aspect_ratio": self.crop.aspect_ratio,
+            "horizontal_flip": self.crop.horizontal_flip,
+            "jitter": self.jitter_probability,
+            "grayscale": self.grayscale.probability,
+            "blur": self.blur_probability,
+        }
+
+
+def is_small(height, width):
+    """Tell whether views are as small as CIFAR's, so that the papers' recipe for those holds."""
+    return max(height, width) <= SMALL

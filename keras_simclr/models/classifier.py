@@ -1,0 +1,183 @@
+"""Fine-tuning: the projection head swapped for a classification head."""
+
+import keras
+from keras import layers
+
+from keras_simclr.layers import SimCLRAugmenter
+from keras_simclr.models.resnet import ResNet
+from keras_simclr.optimizers import recipes
+from keras_simclr.training.batches import FollowEpochs, evaluation_feed
+from keras_simclr.training.labels import check_labels, labelled_feed
+from keras_simclr.training.views import view_function
+
+LEAST_STEPS, LEAST_EPOCHS, FROZEN_EPOCHS = 300, 30, 100
+
+
+def build_classifier(model, num_classes, freeze_backbone=False, projection_layers=0):
+    """Make a classifier that owns a copy of a model's encoder.
+
+    Args:
+        model: A built `SimCLR`.
+        num_classes: Width of the logits.
+        freeze_backbone: Whether the encoder, its BN statistics included, stays as it is.
+        projection_layers: Layers of the projection head to keep below the logits.
+
+    Returns:
+        A functional `keras.Model` from pictures to class probabilities (N, num_classes), made of
+        the encoder's layers and stock Keras layers.
+
+    Raises:
+        ValueError: If the head has fewer layers than `projection_layers`, or is not a
+            `ProjectionHead`.
+    """
+    encoder = _copy(model.encoder)
+    encoder.trainable = not freeze_backbone
+    inputs = keras.Input(encoder.input_shape[1:], name="images")
+    features = encoder(inputs)
+    for layer in _first_layers(model.projection_head, projection_layers):
+        features = _copied_onto(layer, features)
+    initializer = keras.initializers.RandomNormal(stddev=0.01, seed=model.sub_seed("logits"))
+    logits = layers.Dense(num_classes, kernel_initializer=initializer, name="logits")(features)
+    outputs = layers.Softmax(dtype="float32", name="probabilities")(logits)
+    return keras.Model(inputs, outputs, name="classifier")
+
+
+def _copy(model):
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _first_layers(head, count):
+    if count == 0:
+        return []
+    if not hasattr(head, "first_layers") or not 0 < count <= head.num_layers:
+        raise ValueError(
+            "`projection_layers` must be at most the number of layers of the model's "
+            f"`ProjectionHead`. Received: projection_layers={count} with {head!r}."
+        )
+    return head.first_layers(count)
+
+
+def _copied_onto(layer, features):
+    copy = layer.__class__.from_config(layer.get_config())
+    outputs = copy(features)
+    copy.set_weights(layer.get_weights())
+    return outputs
+
+
+def fine_tuned_classifier(
+    model,
+    x,
+    y=None,
+    *,
+    num_classes=None,
+    batch_size=None,
+    epochs=None,
+    freeze_backbone=False,
+    projection_layers=0,
+    augmenter="default",
+    optimizer=None,
+    validation_data=None,
+    callbacks=(),
+    steps_per_epoch=None,
+    **fit_arguments,
+):
+    """Build a classifier on a model's encoder and fit it on labelled pictures.
+
+    Args:
+        model: The `SimCLR` model.
+        x: Pictures (N, H, W, C), or a dataset of batches of (pictures, labels).
+        y: Labels of an array's pictures: integers from 0, or one-hot rows.
+        num_classes: Number of classes. Defaults to the dataset's `class_names`, else the width of
+            one-hot labels, else what the labels show.
+        batch_size: Defaults to 256, or to all pictures if they are fewer.
+        epochs: Defaults to 30 or as many as make 300 steps; 100 with a frozen backbone.
+        freeze_backbone: Whether to leave the encoder as it is (linear evaluation). Defaults to
+            False.
+        projection_layers: Layers of the projection head to keep below the logits; 1 as in the
+            second paper. Defaults to 0.
+        augmenter: "default" (crop and flip as in pretraining), None, or any layer from pictures
+            to pictures.
+        optimizer: Any Keras optimizer. Defaults to AdamW, and from 10,000 labels on to the
+            papers' LARS (SGD with a frozen backbone), with a cosine schedule.
+        validation_data: (pictures, labels) or a dataset of both.
+        callbacks: List of Keras callbacks.
+        steps_per_epoch: Batches an epoch. Defaults to one pass over the data.
+        **fit_arguments: Further arguments of Keras' `fit`, such as `class_weight` and `verbose`.
+
+    Returns:
+        The fitted, compiled classifier.
+
+    Raises:
+        ValueError: If pictures or labels cannot be trained on, before any training.
+
+    Source: Chen et al. 2020 (arXiv:2002.05709), section 4 and appendix B.5 and B.6;
+    arXiv:2006.10029, section 2.
+    """
+    feed = labelled_feed(
+        x,
+        y,
+        model.value_range,
+        num_classes=num_classes,
+        batch_size=batch_size,
+        steps=steps_per_epoch,
+        seed=model.sub_seed("labels"),
+    )
+    model.build((None, *feed.first.shape[1:]))
+    feed.data.transform = _views(model, augmenter)
+    epochs = epochs or _default_epochs(feed.steps, freeze_backbone)
+    classifier = build_classifier(model, feed.num_classes, freeze_backbone, projection_layers)
+    if optimizer is None:
+        wide = isinstance(model.backbone, ResNet) and model.backbone.is_wide_or_selective
+        recipe = _recipe(feed.labels, freeze_backbone, wide)
+        optimizer = recipe.make_optimizer(feed.batch_size, epochs * feed.steps, feed.steps)
+    kind = "categorical" if feed.one_hot else "sparse_categorical"
+    classifier.compile(optimizer, loss=f"{kind}_crossentropy", metrics=["accuracy"])
+    if validation_data is not None:
+        fit_arguments["validation_data"] = _validation(validation_data, feed, model.value_range)
+    classifier.test_on_batch(*feed.example)  # builds metrics, so that `fit` reads data once
+    classifier.fit(
+        feed.data,
+        epochs=epochs,
+        shuffle=False,
+        steps_per_epoch=None if feed.data.num_batches else feed.steps,
+        callbacks=[FollowEpochs(feed.data), *callbacks],
+        **fit_arguments,
+    )
+    return classifier
+
+
+def _views(model, augmenter):
+    """Return the function that makes a batch's views: crop and flip, as pretraining drew them."""
+    if augmenter is None:
+        return None
+    if augmenter == "default":
+        own = isinstance(model.augmenter, SimCLRAugmenter)
+        config = model.augmenter.get_config() if own else {"value_range": model.value_range}
+        seed = model.sub_seed("labelled views")
+        parts = {"jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "seed": seed, "name": None}
+        augmenter = SimCLRAugmenter.from_config({**config, **parts})
+    return view_function(augmenter)
+
+
+def _default_epochs(steps, freeze_backbone):
+    if freeze_backbone:
+        return FROZEN_EPOCHS
+    return max(LEAST_EPOCHS, -(-LEAST_STEPS // steps))
+
+
+def _recipe(labels, freeze_backbone, wide):
+    if labels < recipes.MANY_LABELS:
+        return recipes.FEW_LABELS
+    if freeze_backbone:
+        return recipes.LINEAR_EVALUATION
+    return recipes.FINE_TUNE_WIDE if wide else recipes.FINE_TUNE_10_PERCENT
+
+
+def _validation(data, feed, value_range):
+    if not isinstance(data, (tuple, list)):
+        return data
+    images, labels = data
+    check_labels(labels, feed.num_classes, few_classes=True)
+    return evaluation_feed(images, value_range, labels=labels).data

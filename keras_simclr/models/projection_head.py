@@ -1,0 +1,100 @@
+"""The projection head: h -> z."""
+
+import keras
+from keras import layers
+
+
+@keras.saving.register_keras_serializable(package="keras_simclr")
+class ProjectionHead(keras.layers.Layer):
+    """Map features h to the embeddings z that the contrastive loss compares.
+
+    `num_layers` times a dense layer and BatchNormalization, with ReLU between them; as in the
+    authors' code the last BatchNormalization has no beta.
+
+    Args:
+        hidden_dim: Width of all layers but the last. Defaults to the width of h.
+        output_dim: Width of z. Defaults to 128.
+        num_layers: 2 as in the first paper (default), or 3 as in the second.
+        batch_norm: Whether each dense layer is followed by BatchNormalization. Without it the
+            dense layers have biases. Defaults to True.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Returns:
+        When called with h of shape (N, width): z of shape (N, output_dim), float32.
+
+    Raises:
+        ValueError: If a width or `num_layers` is not a positive integer.
+
+    Example:
+    >>> import numpy as np
+    >>> head = ProjectionHead(output_dim=64)
+    >>> tuple(head(np.zeros((2, 512), "float32")).shape)
+    (2, 64)
+
+    Source: Chen et al. 2020 (arXiv:2002.05709), section 2.1; arXiv:2006.10029, section 2.
+    """
+
+    def __init__(self, hidden_dim=None, output_dim=128, num_layers=2, batch_norm=True, **kwargs):
+        super().__init__(**kwargs)
+        _check_positive("output_dim", output_dim)
+        _check_positive("num_layers", num_layers)
+        if hidden_dim is not None:
+            _check_positive("hidden_dim", hidden_dim)
+        self.hidden_dim = hidden_dim
+        self.output_dim = output_dim
+        self.num_layers = num_layers
+        self.batch_norm = batch_norm
+        self.stack = []
+
+    def build(self, input_shape):
+        """Make the layers for features of `input_shape` (N, width)."""
+        hidden_dim = self.hidden_dim or input_shape[-1]
+        for index in range(self.num_layers):
+            self.stack.extend(self._layers_of_block(index, hidden_dim))
+        for layer in self.stack:
+            layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+
+    def _layers_of_block(self, index, hidden_dim):
+        last = index == self.num_layers - 1
+        units = self.output_dim if last else hidden_dim
+        common = {"dtype": self.dtype_policy}
+        block = [layers.Dense(units, use_bias=not self.batch_norm, name=f"dense_{index}", **common)]
+        if self.batch_norm:
+            block.append(
+                layers.BatchNormalization(
+                    momentum=0.9, epsilon=1e-5, center=not last, name=f"bn_{index}", **common
+                )
+            )
+        return block if last else [*block, layers.ReLU(name=f"relu_{index}", **common)]
+
+    def first_layers(self, num_layers):
+        """Return the Keras layers of the first `num_layers` dense layers, their ReLU included."""
+        per_block = 3 if self.batch_norm else 2
+        return self.stack[: per_block * num_layers]
+
+    def call(self, h, training=False):
+        """Return z of shape (N, output_dim)."""
+        for layer in self.stack:
+            is_norm = isinstance(layer, layers.BatchNormalization)
+            h = layer(h, training=training) if is_norm else layer(h)
+        return keras.ops.cast(h, "float32")
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of z."""
+        return (*input_shape[:-1], self.output_dim)
+
+    def get_config(self):
+        """Return what `from_config` takes."""
+        return {
+            **super().get_config(),
+            "hidden_dim": self.hidden_dim,
+            "output_dim": self.output_dim,
+            "num_layers": self.num_layers,
+            "batch_norm": self.batch_norm,
+        }
+
+
+def _check_positive(name, value):
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")

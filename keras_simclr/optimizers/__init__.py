@@ -1,0 +1,5 @@
+"""Optimizers and the papers' recipes for them."""
+
+from keras_simclr.optimizers.lars import LARS as LARS
+from keras_simclr.optimizers.recipes import pretraining_recipe as pretraining_recipe
+from keras_simclr.optimizers.recipes import warmup_cosine as warmup_cosine

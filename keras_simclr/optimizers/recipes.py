@@ -1,0 +1,192 @@
+"""Every preset number of the papers: optimizer, learning rate, decay, warm-up, temperature."""
+
+import dataclasses
+import math
+
+import keras
+
+from keras_simclr.optimizers.lars import LARS
+
+OPTIMIZERS = {
+    "lars": LARS,
+    "sgd": keras.optimizers.SGD,
+    "adamw": keras.optimizers.AdamW,
+}
+SCALINGS = {
+    "constant": lambda rate, batch_size: rate,
+    "linear": lambda rate, batch_size: rate * batch_size / 256,
+    "sqrt": lambda rate, batch_size: rate * math.sqrt(batch_size),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How to train: an optimizer, and a learning rate that warms up and falls as a cosine.
+
+    Args:
+        optimizer: "lars", "sgd" or "adamw".
+        rate: Learning rate before it is scaled by the batch size.
+        scaling: "constant", "linear" (rate * batch / 256) or "sqrt" (rate * sqrt(batch)).
+        weight_decay: L2 with "lars", decoupled with the others. Defaults to 0.
+        momentum: Of "lars" and "sgd". Defaults to 0.9.
+        nesterov: Whether "lars" and "sgd" look one step ahead. Defaults to False.
+        warmup_epochs: Length of the warm-up, which is at most a tenth of the steps. Defaults to 10.
+        temperature: Of NT-Xent. Defaults to None: training with labels has none.
+        epochs: Epochs of the published runs, told and not imposed. Defaults to None: no such run.
+
+    Raises:
+        ValueError: If the optimizer or the scaling is unknown.
+
+    Example:
+    >>> CIFAR.describe(batch_size=512, total_steps=97_000, steps_per_epoch=97)
+    'LARS, peak rate 2, warm-up 970 of 97000 steps, temperature 0.5'
+    """
+
+    optimizer: str
+    rate: float
+    scaling: str
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    nesterov: bool = False
+    warmup_epochs: int = 10
+    temperature: float | None = None
+    epochs: int | None = None
+
+    def __post_init__(self):
+        """Refuse unknown names."""
+        for name, known in (("optimizer", OPTIMIZERS), ("scaling", SCALINGS)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"`{name}` must be one of {sorted(known)}. Received: {getattr(self, name)!r}."
+                )
+
+    def peak_rate(self, batch_size):
+        """Return the learning rate at the end of the warm-up."""
+        return SCALINGS[self.scaling](self.rate, batch_size)
+
+    def warmup_steps(self, total_steps, steps_per_epoch):
+        """Return the length of the warm-up in steps: `warmup_epochs`, or a tenth of the run."""
+        return min(self.warmup_epochs * steps_per_epoch, total_steps // 10)
+
+    def make_schedule(self, batch_size, total_steps, steps_per_epoch):
+        """Return the learning rate over `total_steps`."""
+        warmup_steps = self.warmup_steps(total_steps, steps_per_epoch)
+        return warmup_cosine(self.peak_rate(batch_size), total_steps, warmup_steps)
+
+    def make_optimizer(self, batch_size, total_steps, steps_per_epoch):
+        """Return a new Keras optimizer whose learning rate is planned over `total_steps`."""
+        schedule = self.make_schedule(batch_size, total_steps, steps_per_epoch)
+        options = {"weight_decay": self.weight_decay}
+        if self.optimizer != "adamw":
+            options |= {"momentum": self.momentum, "nesterov": self.nesterov}
+        return OPTIMIZERS[self.optimizer](schedule, **options)
+
+    def describe(self, batch_size, total_steps, steps_per_epoch, temperature=None):
+        """Return one line on what `make_optimizer` of the same arguments plans.
+
+        `temperature` is the loss's own, if it is not the recipe's.
+        """
+        warmup_steps = self.warmup_steps(total_steps, steps_per_epoch)
+        temperature = temperature or self.temperature
+        parts = [
+            OPTIMIZERS[self.optimizer].__name__,
+            f"peak rate {self.peak_rate(batch_size):.4g}",
+            f"warm-up {warmup_steps} of {total_steps} steps",
+        ]
+        if temperature is not None:
+            parts.append(f"temperature {temperature:g}")
+        return ", ".join(parts)
+
+
+# Pretraining: Chen et al. 2020 (arXiv:2002.05709), appendix B.1 and B.9, and the commands of the
+# authors' code. The peak is 4.8 at the ImageNet batch of 4096, and 2.0 at the CIFAR batch of 512.
+IMAGENET = Recipe(
+    optimizer="lars", rate=0.075, scaling="sqrt", weight_decay=1e-4, temperature=0.1, epochs=1000
+)
+CIFAR = Recipe(
+    optimizer="lars", rate=1.0, scaling="linear", weight_decay=1e-4, temperature=0.5, epochs=1000
+)
+
+# Pretraining with small batches: the first author's advice, which for CIFAR goes with a projection
+# head of 2 layers, 64 wide.
+IMAGENET_SMALL_BATCH = Recipe(
+    optimizer="lars", rate=0.075, scaling="sqrt", weight_decay=1e-4, temperature=0.2
+)
+CIFAR_SMALL_BATCH = Recipe(
+    optimizer="lars", rate=0.2, scaling="sqrt", weight_decay=1e-4, temperature=0.2
+)
+
+# Linear evaluation, on frozen features: arXiv:2002.05709, appendix B.6.
+LINEAR_EVALUATION = Recipe(
+    optimizer="sgd", rate=0.1, scaling="linear", nesterov=True, warmup_epochs=0, epochs=100
+)
+
+# Fine-tuning: Chen et al. 2020 (arXiv:2006.10029), section 3.1; WIDE is for wider networks and
+# those with selective kernels. The peak is 0.16, or 0.064 for WIDE, at the batch of 1024.
+FINE_TUNE_1_PERCENT = Recipe(
+    optimizer="lars", rate=0.005, scaling="sqrt", warmup_epochs=0, epochs=60
+)
+FINE_TUNE_10_PERCENT = Recipe(
+    optimizer="lars", rate=0.005, scaling="sqrt", warmup_epochs=0, epochs=30
+)
+FINE_TUNE_WIDE = Recipe(optimizer="lars", rate=0.002, scaling="sqrt", warmup_epochs=0, epochs=30)
+
+# Any training on fewer than MANY_LABELS labels: no paper's, but Keras' default decay.
+MANY_LABELS = 10_000
+FEW_LABELS = Recipe(
+    optimizer="adamw", rate=1e-3, scaling="constant", weight_decay=0.004, warmup_epochs=0
+)
+
+
+def pretraining_recipe(height, width, epochs=None):
+    """Choose the recipe of a pretraining.
+
+    Args:
+        height: Of the views, in pixels.
+        width: Of the views, in pixels.
+        epochs: Length of the run. Defaults to None, not known. No choice depends on it so far.
+
+    Returns:
+        `CIFAR` if both sides are 32 pixels or less, otherwise `IMAGENET`.
+
+    Example:
+    >>> pretraining_recipe(32, 32).temperature, pretraining_recipe(96, 96).temperature
+    (0.5, 0.1)
+    """
+    return CIFAR if max(height, width) <= 32 else IMAGENET
+
+
+def warmup_cosine(peak, total_steps, warmup_steps=0):
+    """Make the schedule of the papers: linear from 0 to `peak`, then a cosine to 0.
+
+    Args:
+        peak: Learning rate at step `warmup_steps`.
+        total_steps: Step at which the rate is 0, where it stays.
+        warmup_steps: Length of the warm-up. Defaults to 0: the first rate is `peak`.
+
+    Returns:
+        A `keras.optimizers.schedules.CosineDecay`.
+
+    Raises:
+        ValueError: If there is no step, or the warm-up leaves none for the cosine.
+
+    Example:
+    >>> schedule = warmup_cosine(2.0, total_steps=100, warmup_steps=10)
+    >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 55, 100)]
+    [0.0, 1.0, 2.0, 1.0, 0.0]
+    """
+    if total_steps < 1:
+        raise ValueError(
+            f"`total_steps` must be positive. Received: total_steps={total_steps}. "
+            "Train for at least one step."
+        )
+    if not 0 <= warmup_steps < total_steps:
+        raise ValueError(
+            "`warmup_steps` must be at least 0 and below `total_steps`. "
+            f"Received: warmup_steps={warmup_steps}, total_steps={total_steps}."
+        )
+    if warmup_steps == 0:
+        return keras.optimizers.schedules.CosineDecay(float(peak), total_steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, total_steps - warmup_steps, warmup_target=float(peak), warmup_steps=warmup_steps
+    )

@@ -1,0 +1,260 @@
+"""Pictures, however they come, made into what Keras' `fit` takes."""
+
+import dataclasses
+import itertools
+
+import keras
+import numpy as np
+
+from keras_simclr.training.checks import check_no_views, check_pictures
+from keras_simclr.training.step import pictures_of
+
+DEFAULT_BATCH_SIZE = 256
+
+
+class ArrayBatches(keras.utils.PyDataset):
+    """Batches of arrays, whose order depends on the seed and the epoch alone.
+
+    Keras keeps the state of its own shuffling where no checkpoint holds it; here an interrupted
+    run that goes on at an epoch sees that epoch's own order. A `numpy.memmap` is read a batch at
+    a time.
+
+    Args:
+        images: Array of shape (N, ...).
+        labels: Array of length N, or None for batches of pictures alone.
+        batch_size: Pictures a batch.
+        seed: Integer that fixes the order of every epoch; None keeps the order of the array.
+        drop_remainder: Whether to leave out the last incomplete batch.
+        steps: Batches an epoch. Defaults to one pass over the pictures.
+        transform: Function of a batch of pictures and the number of the step, applied to each.
+    """
+
+    def __init__(
+        self,
+        images,
+        labels=None,
+        *,
+        batch_size,
+        seed=None,
+        drop_remainder=False,
+        steps=None,
+        transform=None,
+    ):
+        super().__init__()
+        self.images = images
+        self.labels = labels
+        self.batch_size = batch_size
+        self.seed = seed
+        self.steps_a_pass = len(images) // batch_size
+        if not drop_remainder:
+            self.steps_a_pass = -(-len(images) // batch_size)
+        self.steps = steps or self.steps_a_pass
+        self.transform = transform
+        self.epoch = 0
+        self._order = (None, None)
+
+    def __len__(self):
+        """Return the number of batches an epoch."""
+        return self.steps
+
+    def __getitem__(self, index):
+        """Return batch `index` of the current epoch: (pictures,) or (pictures, labels)."""
+        step = self.epoch * self.steps + index
+        turn, place = divmod(step, self.steps_a_pass)
+        chosen = self._order_of(turn)[place * self.batch_size : (place + 1) * self.batch_size]
+        images = np.ascontiguousarray(self.images[chosen])
+        if self.transform:
+            images = self.transform(images, step)
+        return (images,) if self.labels is None else (images, self.labels[chosen])
+
+    def _order_of(self, turn):
+        known, order = self._order
+        if known != turn:
+            order = np.arange(len(self.images))
+            if self.seed is not None:
+                np.random.default_rng((self.seed, turn)).shuffle(order)
+            self._order = (turn, order)
+        return order
+
+
+class FollowEpochs(keras.callbacks.Callback):
+    """Tell `ArrayBatches` which epoch it is."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Set the epoch before its first batch is drawn."""
+        self.batches.epoch = epoch
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """What `fit` is fed with.
+
+    Args:
+        data: What Keras takes.
+        first: Pictures of the first batch, a NumPy array.
+        batch_size: Pictures a batch.
+        steps: Batches an epoch, or None where that is not known.
+    """
+
+    data: object
+    first: np.ndarray
+    batch_size: int
+    steps: int | None
+
+    @property
+    def callbacks(self):
+        """Return the callbacks that the data need."""
+        return [FollowEpochs(self.data)] if isinstance(self.data, ArrayBatches) else []
+
+
+def training_feed(x, y, value_range, *, batch_size=None, seed=None, steps=None):
+    """Check pictures for pretraining and make them into a `Feed`.
+
+    Args:
+        x: Array or dataset of pictures, with or without labels.
+        y: Labels, which are ignored, but must not be pictures.
+        value_range: (low, high) that the pictures should have.
+        batch_size: Pictures a batch, for arrays. Defaults to 256, or the largest power of two
+            below that gives a step.
+        seed: Order of an array's pictures; None keeps it.
+        steps: Batches an epoch. Defaults to one pass.
+
+    Raises:
+        ValueError: If the pictures cannot be trained on.
+    """
+    check_no_views(y)
+    if not is_array(x):
+        return _dataset_feed(x, value_range, batch_size, steps)
+    images = to_numpy(x)
+    check_pictures(images, value_range)
+    batch_size = batch_size or default_batch_size(len(images))
+    _check_two_pictures(len(images), batch_size)
+    data = ArrayBatches(images, batch_size=batch_size, seed=seed, drop_remainder=True, steps=steps)
+    return Feed(data, images[:1], batch_size, len(data))
+
+
+def _dataset_feed(x, value_range, batch_size, steps):
+    if batch_size is not None:
+        raise ValueError(
+            "`batch_size` goes with arrays; a dataset comes in batches of its own. Received: "
+            f"batch_size={batch_size} with {type(x).__name__}."
+        )
+    first, x = checked_first_batch(x, value_range)
+    if len(first) == 1:
+        raise ValueError(
+            "The dataset's batches must hold at least 2 pictures, since each picture is told "
+            "apart from the others. Received: a first batch of 1. Batch the dataset, for instance "
+            "by 256."
+        )
+    return Feed(x, first, len(first), steps or number_of_batches(x))
+
+
+def _check_two_pictures(count, batch_size):
+    if count < 2 or batch_size < 2:
+        raise ValueError(
+            "Contrastive learning needs at least 2 pictures in a batch. Received: "
+            f"{count} pictures in all, batch_size={batch_size}."
+        )
+    if batch_size > count:
+        raise ValueError(
+            f"`batch_size` must not exceed the number of pictures. Received: "
+            f"batch_size={batch_size} with {count} pictures. Leave it out for a default."
+        )
+
+
+def evaluation_feed(x, value_range, batch_size=None, labels=None):
+    """Check pictures and make them into a `Feed` for one look at each, in order.
+
+    Raises:
+        ValueError: If the pictures cannot be looked at.
+    """
+    if not is_array(x):
+        first, x = checked_first_batch(x, value_range)
+        return Feed(x, first, len(first), number_of_batches(x))
+    images = to_numpy(x)
+    check_pictures(images, value_range)
+    batch_size = batch_size or default_batch_size(len(images))
+    data = ArrayBatches(images, labels, batch_size=batch_size)
+    return Feed(data, images[:1], batch_size, len(data))
+
+
+def is_array(data):
+    """Tell whether `data` is one array or tensor, rather than a dataset."""
+    return hasattr(data, "shape") and hasattr(data, "__array__")
+
+
+def to_numpy(data):
+    """Return `data` as a NumPy array; a `numpy.memmap` stays where it is."""
+    return data if isinstance(data, np.ndarray) else keras.ops.convert_to_numpy(data)
+
+
+def default_batch_size(count, largest=DEFAULT_BATCH_SIZE):
+    """Return `largest`, or the largest power of two that still gives a step."""
+    return min(largest, 2 ** (max(count, 1).bit_length() - 1))
+
+
+def first_batch(dataset):
+    """Return the first batch of a dataset, and the dataset with that batch back in front."""
+    if isinstance(dataset, keras.utils.PyDataset):
+        return (dataset[0] if _length(dataset) != 0 else None), dataset
+    if not hasattr(dataset, "__iter__") or isinstance(dataset, (str, tuple, list, dict)):
+        raise ValueError(
+            "Pictures must be an array, a tensor, or a dataset (`tf.data.Dataset`, `DataLoader`, "
+            f"`keras.utils.PyDataset`, grain). Received: {type(dataset).__name__}."
+        )
+    iterator = iter(dataset)
+    first = next(iterator, None)
+    if iterator is dataset:
+        return first, _generator(itertools.chain([first], iterator))
+    return first, dataset
+
+
+def checked_first_batch(dataset, value_range):
+    """Return the pictures of a dataset's first batch, checked, and the dataset as it was.
+
+    Raises:
+        ValueError: If there is no batch, or its pictures cannot be worked with.
+    """
+    first, dataset = first_batch(dataset)
+    if first is None:
+        raise ValueError(
+            f"The dataset is empty. Received: {type(dataset).__name__} without a batch."
+        )
+    if isinstance(first, (tuple, list)):
+        check_no_views(*first[1:2])
+    first = pictures_in(first)
+    check_pictures(first, value_range)
+    return first, dataset
+
+
+def number_of_batches(dataset):
+    """Return the number of batches of a dataset, or None where it is not known or endless."""
+    if isinstance(dataset, keras.utils.PyDataset):
+        return dataset.num_batches
+    return _length(dataset)
+
+
+def _length(dataset):
+    try:
+        return len(dataset)
+    except TypeError:
+        return None
+
+
+def _generator(iterator):
+    for batch in iterator:
+        yield batch if isinstance(batch, tuple) else (batch,)
+
+
+def pictures_in(batch):
+    """Return the pictures of a batch of any kind as a NumPy array."""
+    if isinstance(batch, dict):
+        raise ValueError(
+            "A batch must be pictures, or a tuple that begins with them. Received: a dict with "
+            f"the keys {sorted(batch)}. Map the dataset to its pictures first."
+        )
+    return to_numpy(pictures_of(batch))

@@ -1,0 +1,58 @@
+"""The views of a batch, as a function of the model's seed and the step alone."""
+
+import keras
+import numpy as np
+from keras import ops
+
+STRIDE = 64  # seeds that the views of one step may draw from a generator
+STEPS = 2**24  # after as many steps the draws of a generator begin again
+EVALUATION = STRIDE * STEPS  # evaluation draws from the other half of a generator's stream
+
+
+def draw_views(augmenter, images, step, evaluation=False, values=()):
+    """Make the views that belong to `step`.
+
+    The random state of every layer is replaced by a function of its own seed and of `step`, and
+    left as it was. So nothing has to be saved or written back: the same step of the same model
+    has the same views, whether the run was interrupted or not.
+
+    Args:
+        augmenter: Any Keras layer from images to images.
+        images: Pictures of shape (N, H, W, C).
+        step: Non-negative integer or scalar tensor.
+        evaluation: Whether to draw what no step of training ever draws.
+        values: (variable, value) pairs that hold in place of the variables' own values, as in a
+            step of JAX.
+
+    Returns:
+        The views, of shape (N, h, w, C).
+    """
+    seeds = [v for v in augmenter.variables if v.name == "seed_generator_state"]
+    held = {id(variable): value for variable, value in values}
+    states = [(v, _state(v, held.get(id(v), v), step, evaluation)) for v in seeds]
+    with keras.StatelessScope(state_mapping=[*values, *states]):
+        return augmenter(images, training=True)
+
+
+def view_function(augmenter):
+    """Return the compiled function (pictures, step) -> one view of each, a NumPy array."""
+
+    def views(images, step):
+        return draw_views(augmenter, images, step)
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        views = jax.jit(views)
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        views = tf.function(views, reduce_retracing=True)
+    return lambda images, step: ops.convert_to_numpy(
+        views(ops.convert_to_tensor(images), ops.convert_to_tensor(np.int32(step % STEPS)))
+    )
+
+
+def _state(variable, value, step, evaluation):
+    position = STRIDE * (ops.cast(step, "int32") % STEPS) + EVALUATION * evaluation
+    return ops.stack([value[0], ops.cast(position, variable.dtype)])

@@ -1,0 +1,181 @@
+import io
+import re
+import shutil
+import socket
+import tarfile
+
+import pytest
+
+from keras_simclr.datasets.download import download_file, unpack_files
+
+
+@pytest.fixture
+def content(server, rng):
+    server.content = rng.bytes(3_000_000)
+    return server.content
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "deep" / "file.bin"
+
+
+@pytest.fixture
+def part(path):
+    path.parent.mkdir()
+    return path.with_name("file.bin.part")
+
+
+def test_a_file_is_fetched_whole(server, content, path, md5):
+    assert download_file(server.url, path, md5(content)) == path
+    assert path.read_bytes() == content
+    assert [child.name for child in path.parent.iterdir()] == ["file.bin"]
+
+
+def test_progress_is_shown(server, content, path, md5, capsys):
+    download_file(server.url, path, md5(content))
+    assert re.search(r"3/3.*/MB", capsys.readouterr().out)
+
+
+def test_a_file_that_is_there_is_not_fetched_again(server, content, path, md5):
+    for _ in range(2):
+        download_file(server.url, path, md5(content))
+    assert server.log == [None]
+
+
+def test_a_cut_connection_is_a_connection_error_that_keeps_the_part(server, content, path, md5):
+    server.cut_at = 1_200_000
+    with pytest.raises(ConnectionError, match="cut off after 1200000 of 3000000 bytes"):
+        download_file(server.url, path, md5(content))
+    assert path.with_name("file.bin.part").read_bytes() == content[:1_200_000]
+    assert not path.exists()
+
+
+def test_a_cut_download_goes_on_where_it_stopped(server, content, path, md5):
+    server.cut_at = 1_200_000
+    with pytest.raises(ConnectionError):
+        download_file(server.url, path, md5(content))
+    server.cut_at = None
+    download_file(server.url, path, md5(content))
+    assert server.log == [None, "bytes=1200000-"]
+    assert path.read_bytes() == content
+
+
+def test_a_server_without_ranges_begins_anew(server, content, path, part, md5):
+    server.knows_ranges = False
+    part.write_bytes(content[:1000])
+    download_file(server.url, path, md5(content))
+    assert server.log == ["bytes=1000-"]
+    assert path.read_bytes() == content
+
+
+def test_a_part_that_is_already_whole_is_taken(server, content, path, part, md5):
+    part.write_bytes(content)
+    download_file(server.url, path, md5(content))
+    assert server.log == ["bytes=3000000-"]
+    assert path.read_bytes() == content
+
+
+def test_a_part_longer_than_the_file_is_fetched_anew(server, content, path, part, md5):
+    part.write_bytes(content + b"more")
+    download_file(server.url, path, md5(content))
+    assert server.log == ["bytes=3000004-", None]
+    assert path.read_bytes() == content
+
+
+def test_a_wrong_checksum_names_both_sums_and_removes_the_file(server, content, path, md5):
+    with pytest.raises(ValueError, match=f"Received: md5 {md5(content)}, expected {md5(b'')}"):
+        download_file(server.url, path, md5(b""))
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_damaged_file_that_was_put_there_is_refused(server, path, part, md5):
+    path.write_bytes(b"half of it")
+    with pytest.raises(ValueError, match="file.bin is damaged"):
+        download_file(server.url, path, md5(b"all of it"))
+    assert server.log == []
+
+
+def test_without_a_network_the_error_names_address_and_place(path, md5, monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/file"
+    with pytest.raises(ConnectionError) as error:
+        download_file(url, path, md5(b""))
+    assert url in str(error.value) and f"put the file at {path}" in str(error.value)
+
+
+def test_an_address_without_the_file_is_a_connection_error(server, content, path, md5):
+    with pytest.raises(ConnectionError, match="404"):
+        download_file(f"{server.url}/gone", path, md5(content))
+
+
+def tar_of(path, *members):
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            if content is None:
+                member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+                tar.addfile(member)
+            else:
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_the_named_files_are_unpacked_and_no_others(tmp_path):
+    archive = tar_of(tmp_path / "a.tgz", ("set/a.bin", b"a"), ("set/b.bin", b"b"), ("a.bin", b"c"))
+    unpack_files(archive, tmp_path / "set", ["a.bin"])
+    assert [file.name for file in (tmp_path / "set").iterdir()] == ["a.bin"]
+    assert (tmp_path / "set" / "a.bin").read_bytes() == b"a"
+
+
+def test_unpacking_leaves_other_files_alone(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "notes.txt").write_text("mine")
+    archive = tar_of(tmp_path / "a.tgz", ("set/a.bin", b"a"))
+    unpack_files(archive, tmp_path / "set", ["a.bin"])
+    assert (tmp_path / "set" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["../evil.bin", "set/../../evil.bin", "/tmp/evil.bin"])
+def test_a_member_that_points_outside_is_refused(tmp_path, name):
+    archive = tar_of(tmp_path / "a.tgz", ("set/a.bin", b"a"), (name, b"evil"))
+    with pytest.raises(ValueError, match="points outside"):
+        unpack_files(archive, tmp_path / "set", ["a.bin"])
+    assert [child.name for child in tmp_path.iterdir()] == ["a.tgz"]
+
+
+def test_a_link_is_not_taken_for_a_file(tmp_path):
+    archive = tar_of(tmp_path / "a.tgz", ("set/a.bin", None))
+    with pytest.raises(ValueError, match=r"lacks \['a.bin'\]"):
+        unpack_files(archive, tmp_path / "set", ["a.bin"])
+
+
+@pytest.mark.parametrize("size", [0, 10, 5_000, 99_000])
+def test_an_archive_that_is_cut_off_leaves_nothing(tmp_path, rng, size):
+    archive = tar_of(tmp_path / "a.tgz", ("set/a.bin", rng.bytes(100_000)))
+    archive.write_bytes(archive.read_bytes()[:size])
+    with pytest.raises(ValueError, match="a.tgz"):
+        unpack_files(archive, tmp_path / "set", ["a.bin"])
+    assert [child.name for child in tmp_path.iterdir()] == ["a.tgz"]
+
+
+def test_interrupted_unpacking_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(source, target, *args):
+        target.write(b"half")
+        raise KeyboardInterrupt
+
+    archive = tar_of(tmp_path / "a.tgz", ("set/a.bin", b"all of it"))
+    monkeypatch.setattr(shutil, "copyfileobj", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        unpack_files(archive, tmp_path / "set", ["a.bin"])
+    assert [child.name for child in tmp_path.iterdir()] == ["a.tgz"]
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path):
+    (tmp_path / "set.part").mkdir()
+    (tmp_path / "set.part" / "b.bin").write_bytes(b"half")
+    archive = tar_of(tmp_path / "a.tgz", ("set/a.bin", b"a"))
+    with pytest.raises(ValueError, match=r"lacks \['b.bin'\]"):
+        unpack_files(archive, tmp_path / "set", ["a.bin", "b.bin"])

@@ -1,0 +1,163 @@
+import re
+
+import numpy as np
+import pytest
+
+from keras_simclr.datasets import load_stl10
+
+
+@pytest.fixture
+def data_dir(tmp_path, write_stl10):
+    write_stl10(tmp_path / "stl10_binary", unlabeled=30, train=20, test=10)
+    return tmp_path
+
+
+@pytest.fixture
+def published(server, archive, md5, tmp_path):
+    """Return the arguments that fetch the small archive from the server."""
+    server.content = archive.read_bytes()
+    return {
+        "data_dir": tmp_path,
+        "download": True,
+        "url": server.url,
+        "archive_md5": md5(server.content),
+    }
+
+
+@pytest.mark.parametrize("split, count", [("unlabeled", 30), ("train", 20), ("test", 10)])
+def test_pictures_are_channels_last_bytes(split, count, data_dir):
+    images, _ = load_stl10(split, data_dir)
+    assert images.shape == (count, 96, 96, 3)
+    assert images.dtype == "uint8"
+
+
+def test_pictures_stay_on_the_disk(data_dir):
+    images, _ = load_stl10("unlabeled", data_dir)
+    assert isinstance(images, np.memmap)
+    assert not images.flags.writeable
+
+
+def test_a_pixel_is_found_where_it_was_put(data_dir):
+    path = data_dir / "stl10_binary" / "unlabeled_X.bin"
+    content = bytearray(2 * 27648)
+    # Second picture, green, column 70, row 5: planes of 9,216 bytes, columns of 96.
+    content[27648 + 9216 + 70 * 96 + 5] = 200
+    path.write_bytes(content)
+    images, _ = load_stl10("unlabeled", data_dir)
+    assert np.argwhere(images).tolist() == [[1, 5, 70, 1]]
+    assert images[1, 5, 70, 1] == 200
+
+
+def test_unlabeled_pictures_have_no_labels(data_dir):
+    assert load_stl10("unlabeled", data_dir)[1] is None
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_labels_1_to_10_become_0_to_9(split, data_dir):
+    _, labels = load_stl10(split, data_dir)
+    on_disk = np.fromfile(data_dir / "stl10_binary" / f"{split}_y.bin", "uint8")
+    assert set(on_disk) == set(range(1, 11))
+    assert labels.dtype == "int64"
+    assert (labels + 1).tolist() == on_disk.tolist()
+
+
+def test_a_fold_is_a_line_of_indices(data_dir):
+    lines = (data_dir / "stl10_binary" / "fold_indices.txt").read_text().splitlines()
+    chosen = [int(word) for word in lines[3].split()]
+    images, labels = load_stl10("train", data_dir)
+    fold_images, fold_labels = load_stl10("train", data_dir, fold=3)
+    np.testing.assert_array_equal(fold_images, images[chosen])
+    np.testing.assert_array_equal(fold_labels, labels[chosen])
+
+
+def test_folds_reach_beyond_the_pictures_a_byte_can_count(tmp_path):
+    folder = tmp_path / "stl10_binary"
+    folder.mkdir()
+    (folder / "train_X.bin").write_bytes(bytes(300 * 27648))
+    np.arange(300).astype("uint8").tofile(folder / "train_y.bin")
+    (folder / "fold_indices.txt").write_text("299 298\n" * 10)
+    _, labels = load_stl10("train", tmp_path, fold=9)
+    assert labels.tolist() == [299 - 256 - 1, 298 - 256 - 1]
+
+
+@pytest.mark.parametrize("fold", [-1, 10, 0.5])
+def test_an_unknown_fold_is_refused(fold, data_dir):
+    with pytest.raises(ValueError, match=rf"0\.\.9\. Received: fold={fold}"):
+        load_stl10("train", data_dir, fold=fold)
+
+
+def test_only_train_has_folds(data_dir):
+    with pytest.raises(ValueError, match="Only the split 'train' has folds"):
+        load_stl10("test", data_dir, fold=0)
+
+
+def test_an_unknown_split_lists_the_known(data_dir):
+    with pytest.raises(ValueError, match=r"\['unlabeled', 'train', 'test'\]. Received: 'valid'"):
+        load_stl10("valid", data_dir)
+
+
+@pytest.mark.parametrize("size", [0, 27647, 27649])
+def test_a_file_that_is_cut_off_is_refused(size, data_dir):
+    (data_dir / "stl10_binary" / "unlabeled_X.bin").write_bytes(bytes(size))
+    with pytest.raises(ValueError, match=f"Received: {size} bytes, expected a multiple of 27648"):
+        load_stl10("unlabeled", data_dir)
+
+
+def test_pictures_without_their_labels_are_refused(data_dir):
+    (data_dir / "stl10_binary" / "test_y.bin").write_bytes(bytes([1, 2, 3]))
+    with pytest.raises(ValueError, match="10 pictures and 3 labels"):
+        load_stl10("test", data_dir)
+
+
+def test_without_files_the_error_says_what_to_put_where(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        load_stl10("unlabeled", tmp_path)
+    for words in ("stl10/stl10_binary.tar.gz", str(tmp_path / "stl10_binary.tar.gz"), "2.6 GB"):
+        assert words in str(error.value)
+
+
+def test_the_default_folder_is_that_of_keras(data_dir, monkeypatch):
+    (data_dir / "datasets").mkdir()
+    (data_dir / "stl10_binary").rename(data_dir / "datasets" / "stl10_binary")
+    monkeypatch.setenv("KERAS_HOME", str(data_dir))
+    assert len(load_stl10("test")[0]) == 10
+
+
+def test_the_archive_is_downloaded_checked_and_unpacked(published, tmp_path):
+    assert load_stl10("unlabeled", **published)[0].shape == (30, 96, 96, 3)
+    assert [child.name for child in tmp_path.iterdir()] == ["stl10_binary"]
+
+
+def test_every_split_comes_from_one_download(published, server):
+    for split in ("unlabeled", "train", "test"):
+        load_stl10(split, **published)
+    assert server.log == [None]
+
+
+def test_a_file_that_was_deleted_comes_back(published, tmp_path):
+    load_stl10("unlabeled", **published)
+    (tmp_path / "stl10_binary" / "test_X.bin").unlink()
+    assert load_stl10("test", **published)[0].shape == (10, 96, 96, 3)
+
+
+def test_an_interrupted_download_goes_on(published, server):
+    server.cut_at = 100_000
+    with pytest.raises(ConnectionError, match=re.escape(server.url)):
+        load_stl10("train", **published)
+    server.cut_at = None
+    assert len(load_stl10("train", **published)[0]) == 20
+    assert server.log == [None, "bytes=100000-"]
+
+
+def test_a_wrong_checksum_leaves_nothing(published, tmp_path):
+    with pytest.raises(ValueError, match="is damaged"):
+        load_stl10("train", **{**published, "archive_md5": "0" * 32})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_put_there_by_hand_is_unpacked_without_a_network(
+    published, server, archive, tmp_path
+):
+    (tmp_path / "stl10_binary.tar.gz").write_bytes(archive.read_bytes())
+    assert len(load_stl10("train", **{**published, "download": False})[0]) == 20
+    assert server.log == []

@@ -1,0 +1,314 @@
+import colorsys
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_simclr.layers import RandomColorJitter
+from keras_simclr.training.views import view_function
+
+NEUTRAL = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}
+STEPS = list(NEUTRAL)  # a step's number in `order` is its place here
+DRAWS = 16 * 2400
+
+
+def numbers(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def jitter(images, order=(0, 1, 2, 3), value_range=(0, 255), **changes):
+    """Apply a jitter that is neutral but for `changes`; one order for all or one for each."""
+    count, height, width = images.shape[:3]
+    layer = RandomColorJitter(value_range=value_range)
+    fields = {
+        name: np.broadcast_to(value, count).astype("float32")
+        for name, value in {**NEUTRAL, **changes}.items()
+    }
+    drawn = layer.sample(count, height, width)
+    order = np.broadcast_to(order, (count, 4)).astype("int32")
+    return numbers(layer.apply(images, drawn._replace(**fields, order=order)))
+
+
+def draws(**arguments):
+    return RandomColorJitter(seed=13, **arguments).sample(DRAWS, 8, 8)
+
+
+def step_by_hand(name, picture, factor):
+    """Take one step with NumPy, on a picture (H, W, 3) in [0, 1], without clipping."""
+    if name == "brightness":
+        return picture * factor
+    if name == "contrast":
+        mean = picture.mean(axis=(0, 1))
+        return mean + factor * (picture - mean)
+    pixels = [colorsys.rgb_to_hsv(*pixel) for pixel in picture.reshape(-1, 3)]
+    if name == "saturation":
+        pixels = [(h, min(s * factor, 1), v) for h, s, v in pixels]
+    else:
+        pixels = [((h + factor) % 1, s, v) for h, s, v in pixels]
+    return np.array([colorsys.hsv_to_rgb(*pixel) for pixel in pixels]).reshape(picture.shape)
+
+
+def steps_by_hand(picture, order, factors):
+    picture = picture.astype("float64")
+    for step in order:
+        picture = np.clip(step_by_hand(STEPS[step], picture, factors[STEPS[step]]), 0, 1)
+    return picture
+
+
+@pytest.fixture(scope="module")
+def one_step_each():
+    """Return a function from a step to what it makes of the authors' picture, and theirs."""
+    cases = {}
+
+    def views(golden, step):
+        reference = golden("color")
+        if not cases:
+            factors = {
+                name: reference["hue_deltas" if name == "hue" else f"{name}_factors"]
+                for name in STEPS
+            }
+            count = sum(map(len, factors.values()))
+            changes = {name: np.full(count, neutral) for name, neutral in NEUTRAL.items()}
+            begin = 0
+            for name, values in factors.items():
+                cases[name] = slice(begin, begin + len(values))
+                changes[name][cases[name]] = values
+                begin += len(values)
+            cases["views"] = jitter(reference["image"][None].repeat(count, axis=0), **changes)
+        return cases["views"][cases[step]] / 255, np.clip(reference[step], 0, 1)
+
+    return views
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_gives_the_pixels_of_the_authors(golden, one_step_each, step):
+    found, expected = one_step_each(golden, step)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_a_jitter_of_neutral_factors_changes_nothing(pictures):
+    np.testing.assert_allclose(jitter(pictures), pictures, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def in_every_order():
+    """Return the pictures, their factors, and what each of the 24 orders makes of them."""
+    rng = np.random.default_rng(3)
+    orders = np.array(list(itertools.permutations(range(4))))
+    picture = rng.uniform(0, 1, size=(5, 4, 3)).astype("float32")
+    factors = {"brightness": 1.6, "contrast": 1.7, "saturation": 1.5, "hue": 0.13}
+    images = np.broadcast_to(picture, (24 * 16, 5, 4, 3))
+    found = jitter(images, orders.repeat(16, axis=0), value_range=(0, 1), **factors)
+    return picture, orders, factors, found.reshape(24, 16, 5, 4, 3)
+
+
+def test_the_steps_are_taken_in_the_order_drawn(in_every_order):
+    picture, orders, factors, found = in_every_order
+    for order, views in zip(orders, found, strict=True):
+        expected = steps_by_hand(picture, order, factors)
+        np.testing.assert_allclose(views[0], expected, atol=1e-4, err_msg=str(order))
+
+
+def test_the_order_of_the_steps_matters(in_every_order):
+    first_views = in_every_order[-1][:, 0]
+    differences = np.abs(first_views[:, None] - first_views[None]).max(axis=(2, 3, 4))
+    assert (differences > 0.02).sum() > 24 * 12
+
+
+def test_all_pictures_of_a_group_have_its_order(in_every_order):
+    found = in_every_order[-1]
+    np.testing.assert_allclose(found, np.broadcast_to(found[:, :1], found.shape), atol=1e-6)
+
+
+def test_the_order_of_the_first_of_each_16_pictures_holds_for_all(pictures):
+    first, other = [0, 1, 2, 3], [3, 2, 1, 0]
+    images = np.tile(np.resize(pictures, (16, *pictures.shape[1:])), (2, 1, 1, 1))
+    orders = np.array([first] + 15 * [other] + 16 * [first])
+    found = jitter(images, orders, brightness=1.5, contrast=1.7, saturation=1.4, hue=0.1)
+    np.testing.assert_allclose(found[:16], found[16:], atol=1e-3)
+
+
+def test_the_order_is_drawn_anew_for_each_16_pictures():
+    order = numbers(draws().order).reshape(-1, 16, 4)
+    assert (order == order[:, :1]).all()
+    assert (order[1:, 0] != order[:-1, 0]).any(axis=1).mean() > 0.9
+
+
+def test_a_last_group_of_fewer_pictures_shares_its_order_too():
+    order = numbers(RandomColorJitter(seed=1).sample(35, 8, 8).order)
+    assert order.shape == (35, 4)
+    assert (order[32:] == order[32]).all()
+
+
+def test_every_order_is_drawn_equally_often():
+    """Chi-square with 23 degrees exceeds 23 + 2 sqrt(23 t) + 2 t with a chance below e^-18."""
+    order = numbers(draws().order)[::16]
+    counts = np.unique(order @ [1000, 100, 10, 1], return_counts=True)[1]
+    expected = len(order) / 24
+    assert len(counts) == 24
+    assert np.sum((counts - expected) ** 2 / expected) < 23 + 2 * np.sqrt(23 * 18) + 2 * 18
+
+
+@pytest.mark.parametrize(
+    "name, strength, low, high",
+    [
+        ("brightness", 0.8, 0.2, 1.8),
+        ("contrast", 0.4, 0.6, 1.4),
+        ("saturation", 0.8, 0.2, 1.8),
+        ("saturation", 1.5, 0.0, 2.5),
+        ("hue", 0.2, -0.2, 0.2),
+        ("hue", 0.1, -0.1, 0.1),
+    ],
+)
+def test_a_factor_is_uniform_within_its_strength(check_uniform, name, strength, low, high):
+    drawn = draws(probability=1.0, **{name: strength})
+    check_uniform(getattr(drawn, name), np.float32(low), np.float32(high))
+
+
+def test_the_strengths_of_the_paper_are_the_default(check_uniform):
+    drawn = draws(probability=1.0)
+    for name in ("brightness", "contrast", "saturation"):
+        check_uniform(getattr(drawn, name), np.float32(0.2), np.float32(1.8))
+    check_uniform(drawn.hue, np.float32(-0.2), np.float32(0.2))
+
+
+def test_the_factors_of_a_picture_are_drawn_apart():
+    drawn = draws(probability=1.0)
+    factors = np.array([numbers(getattr(drawn, name)) for name in STEPS])
+    correlations = np.corrcoef(factors) - np.eye(4)
+    assert np.abs(correlations).max() < 6 / np.sqrt(DRAWS)
+
+
+def test_each_picture_has_its_own_factors():
+    brightness = numbers(draws(probability=1.0).brightness)
+    neighbours = np.corrcoef(brightness[1:], brightness[:-1])[0, 1]
+    assert abs(neighbours) < 6 / np.sqrt(DRAWS)
+
+
+@pytest.mark.parametrize("probability", [0.3, 0.8])
+def test_as_many_pictures_change_as_asked_for(check_share, probability):
+    drawn = draws(probability=probability)
+    check_share(numbers(drawn.brightness) != 1, probability)
+
+
+def test_four_of_five_pictures_change_by_default(check_share):
+    check_share(numbers(draws().brightness) != 1, 0.8)
+
+
+def test_a_picture_changes_in_all_respects_or_in_none():
+    drawn = draws()
+    changed = [numbers(getattr(drawn, name)) != NEUTRAL[name] for name in STEPS]
+    assert (np.array(changed) == changed[0]).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"probability": 0.0}, {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}],
+    ids=["probability 0", "strength 0"],
+)
+def test_without_probability_or_strength_every_jitter_is_neutral(arguments):
+    drawn = draws(**arguments)
+    for name, neutral in NEUTRAL.items():
+        assert (numbers(getattr(drawn, name)) == neutral).all()
+
+
+def test_with_probability_1_every_picture_changes(pictures):
+    found = numbers(RandomColorJitter(probability=1.0, seed=1)(pictures))
+    assert (np.abs(found - pictures).mean(axis=(1, 2, 3)) > 1).all()
+
+
+def test_with_probability_0_no_picture_changes(pictures):
+    found = numbers(RandomColorJitter(probability=0.0, seed=1)(pictures))
+    np.testing.assert_allclose(found, pictures, atol=1e-3)
+
+
+def test_without_training_pictures_stay_as_they_are(pictures):
+    found = numbers(RandomColorJitter(probability=1.0)(pictures, training=False))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, pictures)
+
+
+@pytest.fixture(scope="module")
+def full_batch():
+    """Return a layer, 48 pictures, their jitter and views."""
+    layer = RandomColorJitter(seed=1)
+    images = np.random.default_rng(2).integers(0, 256, size=(48, 12, 10, 3), dtype="uint8")
+    drawn = layer.sample(48, 12, 10)
+    return layer, images, drawn, numbers(layer.apply(images, drawn))
+
+
+@pytest.mark.parametrize("begin, end", [(0, 1), (0, 15), (16, 33), (0, 33)])
+def test_a_picture_has_the_same_view_in_a_batch_of_any_size(full_batch, begin, end):
+    layer, images, drawn, expected = full_batch
+    some = type(drawn)(*(field[begin:end] for field in drawn))
+    found = numbers(layer.apply(images[begin:end], some))
+    assert found.shape == (end - begin, 12, 10, 3)
+    np.testing.assert_allclose(found, expected[begin:end], atol=1e-3)
+
+
+def test_a_compiled_function_takes_batches_of_any_size(pictures):
+    views_of = view_function(RandomColorJitter(seed=1))
+    images = np.resize(pictures, (18, *pictures.shape[1:]))
+    assert [views_of(images[:count], 0).shape[0] for count in (18, 5)] == [18, 5]
+
+
+def test_grey_pictures_have_neither_saturation_nor_hue():
+    grey = np.arange(256, dtype="uint8").reshape(1, 16, 16, 1).repeat(3, axis=-1)
+    np.testing.assert_allclose(jitter(grey, saturation=1.8, hue=0.3), grey, atol=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_other_pictures_than_coloured_ones_keep_to_brightness_and_contrast(channels):
+    rng = np.random.default_rng(1)
+    images = rng.uniform(0, 1, size=(2, 9, 7, channels)).astype("float32")
+    found = jitter(
+        images, (3, 1, 2, 0), (0, 1), brightness=1.3, contrast=0.6, saturation=0.2, hue=0.2
+    )
+    mean = images.mean(axis=(1, 2), keepdims=True)
+    expected = np.clip(1.3 * np.clip(mean + 0.6 * (images - mean), 0, 1), 0, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "arguments, received",
+    [
+        ({"brightness": -0.1}, "`brightness` must .*Received: brightness=-0.1"),
+        ({"contrast": -1}, "`contrast` must .*Received: contrast=-1"),
+        ({"saturation": float("nan")}, "`saturation` must .*Received: saturation=nan"),
+        ({"hue": 0.6}, "`hue` must .*Received: hue=0.6"),
+        ({"hue": -0.1}, "`hue` must .*Received: hue=-0.1"),
+        ({"probability": 1.2}, "`probability` must .*Received: probability=1.2"),
+        ({"probability": -1}, "`probability` must .*Received: probability=-1"),
+        ({"value_range": (5, 5)}, r"`value_range` must .*Received: value_range=\(5, 5\)"),
+    ],
+)
+def test_a_wrong_argument_is_refused(arguments, received):
+    with pytest.raises(ValueError, match=received):
+        RandomColorJitter(**arguments)
+
+
+@settings(max_examples=3, deadline=None, derandomize=True)
+@given(
+    size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    channels=st.sampled_from([1, 3, 3, 3, 5]),
+    value_range=st.sampled_from([(0, 255), (0, 1), (-1, 1)]),
+    order=st.permutations(range(4)),
+    brightness=st.floats(0, 3),
+    contrast=st.floats(0, 3),
+    saturation=st.floats(0, 3),
+    hue=st.floats(-0.5, 0.5),
+)
+def test_any_jitter_stays_finite_and_in_range(size, channels, value_range, order, **factors):
+    low, high = value_range
+    rng = np.random.default_rng(0)
+    images = rng.choice([low, (low + high) / 2, high], size=(3, *size, channels)).astype("float32")
+    before = images.copy()
+    found = jitter(images, order, value_range, **factors)
+    assert found.shape == images.shape and found.dtype == np.float32
+    assert np.isfinite(found).all()
+    margin = 1e-5 * (high - low)
+    assert low - margin <= found.min() and found.max() <= high + margin
+    np.testing.assert_array_equal(images, before)

@@ -1,0 +1,220 @@
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_simclr.layers import (
+    RandomColorJitter,
+    RandomGaussianBlur,
+    RandomGrayscale,
+    RandomResizedCrop,
+    SimCLRAugmenter,
+)
+
+DRAWS = 16 * 500
+
+
+def numbers(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def built(size, **arguments):
+    """Return an augmenter for pictures of `size` pixels a side."""
+    augmenter = SimCLRAugmenter(**{"seed": 21, **arguments})
+    augmenter.build((None, *np.broadcast_to(size, 2).tolist(), 3))
+    return augmenter
+
+
+def drawn(size, count=DRAWS, **arguments):
+    return built(size, **arguments).sample(count, *np.broadcast_to(size, 2).tolist())
+
+
+def sliced(parameters, begin, end):
+    return keras.tree.map_structure(
+        lambda leaf: None if leaf is None else leaf[begin:end], parameters
+    )
+
+
+def strengths(view):
+    """Return how far brightness, contrast, saturation and hue were drawn to change."""
+    jitter = view.jitter
+    factors = [numbers(f) - 1 for f in (jitter.brightness, jitter.contrast, jitter.saturation)]
+    return [float(np.abs(f).max()) for f in (*factors, numbers(jitter.hue))]
+
+
+@pytest.mark.parametrize(
+    "size, expected",
+    [(32, 0.5), (33, 1.0), ((32, 33), 1.0), ((33, 32), 1.0), ((20, 32), 0.5)],
+    ids=str,
+)
+def test_small_views_have_the_weaker_colours_of_the_paper(size, expected):
+    wanted = np.array([0.8, 0.8, 0.8, 0.2]) * expected
+    np.testing.assert_allclose(strengths(drawn(size)), wanted, rtol=0.01)
+
+
+@pytest.mark.parametrize("size, blurred", [(32, 0.0), (33, 0.5)], ids=str)
+def test_small_views_are_not_blurred(size, blurred):
+    sigmas = drawn(size).blur
+    share = 0.0 if sigmas is None else (numbers(sigmas) > 0).mean()
+    assert share == pytest.approx(blurred, abs=0.04)
+
+
+def test_it_is_the_size_of_the_views_that_counts():
+    view = drawn(96, image_size=32)
+    np.testing.assert_allclose(strengths(view), [0.4, 0.4, 0.4, 0.1], rtol=0.01)
+
+
+def test_a_strength_holds_whatever_the_size():
+    view = drawn(24, strength=0.75, blur=1.0)
+    np.testing.assert_allclose(strengths(view), [0.6, 0.6, 0.6, 0.15], rtol=0.01)
+    assert (numbers(view.blur) > 0).all()
+
+
+def test_the_shares_of_the_paper_are_the_default(check_share):
+    view = drawn(96)
+    check_share(numbers(view.crop.flip), 0.5)
+    check_share(numbers(view.jitter.brightness) != 1, 0.8)
+    check_share(numbers(view.grayscale), 0.2)
+    check_share(numbers(view.blur) > 0, 0.5)
+
+
+def test_the_shares_are_those_asked_for(check_share):
+    view = drawn(96, horizontal_flip=0.1, jitter=0.3, grayscale=0.6, blur=0.9)
+    check_share(numbers(view.crop.flip), 0.1)
+    check_share(numbers(view.jitter.brightness) != 1, 0.3)
+    check_share(numbers(view.grayscale), 0.6)
+    check_share(numbers(view.blur) > 0, 0.9)
+
+
+def test_boxes_keep_to_the_area_and_aspect_ratio_asked_for():
+    crop = drawn(96, area=(0.3, 0.5), aspect_ratio=(0.9, 1.1)).crop
+    height, width = numbers(crop.height), numbers(crop.width)
+    share, ratio = height * width / 96**2, width / height
+    assert 0.3 <= share.min() < 0.31 and 0.49 < share.max() <= 0.5
+    assert 0.88 < ratio.min() < 0.92 and 1.08 < ratio.max() < 1.12
+
+
+def test_what_is_drawn_for_one_transform_says_nothing_of_another():
+    view = drawn(96)
+    columns = [view.crop.top, view.crop.flip, view.jitter.hue, view.grayscale, view.blur]
+    table = [numbers(column).astype("float64") for column in columns]
+    table += [numbers(view.jitter.brightness) != 1]
+    correlations = np.corrcoef(np.array(table)) - np.eye(6)
+    assert np.abs(correlations).max() < 6 / np.sqrt(DRAWS)
+
+
+def test_a_view_is_the_transforms_one_after_the_other(pictures):
+    augmenter = built((28, 22), image_size=(24, 20), strength=1.0, blur=0.7, grayscale=0.4)
+    view = augmenter.sample(5, 28, 22)
+    images = RandomResizedCrop((24, 20)).apply(pictures, view.crop)
+    images = RandomColorJitter().apply(images, view.jitter)
+    images = RandomGrayscale().apply(images, view.grayscale)
+    images = RandomGaussianBlur().apply(images, view.blur)
+    expected = np.clip(numbers(images), 0, 255)
+    np.testing.assert_allclose(numbers(augmenter.apply(pictures, view)), expected, atol=5e-3)
+
+
+def test_views_are_clipped():
+    edge = np.zeros((16, 16, 16, 3), "uint8")
+    edge[:, :, 8:] = 255
+    views = numbers(SimCLRAugmenter(31, jitter=0.0, grayscale=0.0, seed=1)(edge))
+    assert views.min() == 0 and views.max() == pytest.approx(255, abs=1e-4)
+
+
+def test_without_training_the_whole_picture_is_resized(pictures):
+    found = numbers(SimCLRAugmenter((31, 40), blur=1.0)(pictures, training=False))
+    whole = numbers(RandomResizedCrop((31, 40))(pictures, training=False))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.clip(whole, 0, 255), atol=1e-3)
+
+
+def test_with_nothing_to_do_pictures_stay_as_they_are(pictures):
+    augmenter = SimCLRAugmenter(
+        strength=0,
+        area=(1.0, 1.0),
+        aspect_ratio=(0.01, 0.01),
+        horizontal_flip=0,
+        grayscale=0,
+        blur=0,
+    )
+    np.testing.assert_allclose(numbers(augmenter(pictures)), pictures, atol=1e-3)
+
+
+def test_a_picture_has_the_same_view_in_a_batch_of_any_size():
+    augmenter = built((24, 20), strength=1.0, blur=0.5)
+    images = np.random.default_rng(2).integers(0, 256, size=(33, 24, 20, 3), dtype="uint8")
+    parameters = augmenter.sample(33, 24, 20)
+    expected = numbers(augmenter.apply(images, parameters))
+    found = numbers(augmenter.apply(images[16:31], sliced(parameters, 16, 31)))
+    np.testing.assert_allclose(found, expected[16:31], atol=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_pictures_of_any_number_of_channels_have_views(channels):
+    images = np.random.default_rng(2).integers(0, 256, size=(2, 24, 20, channels), dtype="uint8")
+    views = numbers(SimCLRAugmenter((21, 34), blur=1.0, seed=1)(images))
+    assert views.shape == (2, 21, 34, channels)
+    assert 0 <= views.min() < views.max() <= 255.01
+
+
+def test_a_model_knows_the_size_of_the_views_beforehand():
+    images = keras.Input((None, None, 3))
+    assert tuple(SimCLRAugmenter((12, 30))(images).shape) == (None, 12, 30, 3)
+
+
+@pytest.mark.parametrize(
+    "arguments, received",
+    [
+        ({"image_size": -3}, "`image_size` must .*Received: image_size=-3"),
+        ({"strength": -1}, "`strength` must .*Received: strength=-1"),
+        ({"area": (0, 1)}, r"`area` must .*Received: area=\(0, 1\)"),
+        ({"aspect_ratio": (2, 1)}, r"`aspect_ratio` must .*Received: aspect_ratio=\(2, 1\)"),
+        ({"horizontal_flip": 2}, "`horizontal_flip` must .*Received: horizontal_flip=2"),
+        ({"jitter": -0.1}, "`jitter` must .*Received: jitter=-0.1"),
+        ({"grayscale": 1.5}, "must .*Received: .*1.5"),
+        ({"blur": 1.1}, "`blur` must .*Received: blur=1.1"),
+        ({"value_range": (1, 1)}, r"`value_range` must .*Received: value_range=\(1, 1\)"),
+    ],
+)
+def test_a_wrong_argument_is_refused(arguments, received):
+    with pytest.raises(ValueError, match=received):
+        SimCLRAugmenter(**arguments)
+
+
+def test_pictures_too_small_to_be_cropped_are_refused():
+    with pytest.raises(ValueError, match=r"must have at least 4 .*Received: shape=\(2, 8, 3, 3\)"):
+        SimCLRAugmenter(8)(np.zeros((2, 8, 3, 3), "uint8"))
+
+
+@settings(max_examples=3, deadline=None, derandomize=True)
+@given(
+    size=st.tuples(st.integers(4, 48), st.integers(4, 48)),
+    out=st.none() | st.tuples(st.integers(1, 48), st.integers(1, 48)),
+    channels=st.sampled_from([1, 3, 3, 5]),
+    value_range=st.sampled_from([(0, 255), (0, 1), (-1, 1)]),
+    strength=st.none() | st.floats(0, 2.5),
+    probabilities=st.tuples(*4 * [st.sampled_from([0, 0.5, 1])]),
+)
+def test_any_view_is_finite_and_in_range(size, out, channels, value_range, strength, probabilities):
+    low, high = value_range
+    rng = np.random.default_rng(0)
+    images = rng.choice([low, high], size=(3, *size, channels)).astype("float32")
+    before = images.copy()
+    flip, jitter, grayscale, blur = probabilities
+    augmenter = SimCLRAugmenter(
+        out,
+        strength,
+        horizontal_flip=flip,
+        jitter=jitter,
+        grayscale=grayscale,
+        blur=blur,
+        value_range=value_range,
+        seed=3,
+    )
+    views = numbers(augmenter(images))
+    assert views.shape == (3, *(out or size), channels) and views.dtype == np.float32
+    assert np.isfinite(views).all()
+    margin = 1e-5 * (high - low)
+    assert low - margin <= views.min() and views.max() <= high + margin
+    np.testing.assert_array_equal(images, before)
