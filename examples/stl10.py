@@ -31,7 +31,6 @@ from keras_simclr.plotting import plot_history, plot_views
 
 FOLDS = 10
 NEIGHBOURS = 200
-AUTHORS_PROPORTION = 0.875
 BLOCK = 256  # pictures prepared at a time
 SMOKE = {"epochs": 2, "batch_size": 10, "image_size": 36, "fine_tune_epochs": 1}
 SMOKE_PICTURES = {"unlabeled": 20, "train": 50, "test": 20}
@@ -111,8 +110,8 @@ def logged_history(path):
 
 def prepared(args, images):
     """Return pictures as evaluation looks at them: resized, or the authors' crop. uint8."""
-    cropped = args.center_crop and args.image_size > 32
-    crop = CenterCrop(args.image_size, AUTHORS_PROPORTION if cropped else 1.0)
+    whole = {} if args.center_crop and args.image_size > 32 else {"proportion": 1.0}
+    crop = CenterCrop(args.image_size, **whole)
     blocks = (np.array(images[i : i + BLOCK]) for i in range(0, len(images), BLOCK))
     made = [keras.ops.convert_to_numpy(crop(block)) for block in blocks]
     return np.rint(np.concatenate(made)).astype("uint8")

@@ -117,9 +117,11 @@ class RandomColorJitter(RandomTransform):
             steps += [_saturation, _hue]
         else:
             steps += [_nothing, _nothing]
-        for place in range(STEPS):
-            planes = ops.switch(parameters.order[0, place], steps, planes, parameters)
-        return planes
+
+        def step(place, planes):
+            return ops.switch(parameters.order[0, place], steps, planes, parameters)
+
+        return ops.fori_loop(0, STEPS, step, planes)
 
     def get_config(self):
         """Return what `from_config` takes."""

@@ -8,6 +8,7 @@ from keras_simclr.training.execution import map_groups
 GROUP = 16  # pictures that share one draw where an own draw for each would cost much
 
 
+@keras.saving.register_keras_serializable(package="keras_simclr")
 class RandomTransform(keras.layers.Layer):
     """Base of the random transforms: `call` is `sample`, then `apply`.
 

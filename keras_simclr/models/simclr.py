@@ -124,7 +124,7 @@ class SimCLR(keras.Model):
                 seed=self.sub_seed("views"),
             )
         if not self.augmenter.built:
-            self.augmenter(np.zeros((2, height, width, channels), "float32"))
+            self.augmenter(keras.KerasTensor((None, height, width, channels), "float32"))
         _warn_if_not_compiled(self.augmenter)
         self.built = True
 
@@ -204,16 +204,23 @@ class SimCLR(keras.Model):
             )
         plan = (feed.batch_size, epochs * feed.steps, feed.steps)
         optimizer = recipe.make_optimizer(*plan)
-        if self.compiled and isinstance(self.optimizer, type(optimizer)):
-            self.optimizer.learning_rate = recipe.make_schedule(*plan)
+        # With mixed precision Keras wraps the optimizer that it is given.
+        current = self.optimizer if self.compiled else None
+        current = getattr(current, "inner_optimizer", current)
+        if isinstance(current, type(optimizer)):
+            current.learning_rate = recipe.make_schedule(*plan)
             self.make_train_function(force=True)
         else:
             self.compile(optimizer)
             self._compiled_by_recipe = True
-        self.optimizer.build(self.trainable_variables)
+        self._build_optimizer()
         self.optimizer.iterations.assign(initial_epoch * feed.steps)
         if verbose:
             print(recipe.describe(*plan, temperature=self.temperature))
+
+    def _build_optimizer(self):
+        if not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
 
     def fit(
         self,
@@ -276,7 +283,7 @@ class SimCLR(keras.Model):
         self.build((None, *feed.first.shape[1:]))
         if not self.compiled or self._compiled_by_recipe:
             self._compile_by_recipe(feed, epochs, initial_epoch, verbose)
-        self.optimizer.build(self.trainable_variables)
+        self._build_optimizer()
         history = super().fit(
             feed.data,
             epochs=epochs,
@@ -397,7 +404,7 @@ class SimCLR(keras.Model):
         self.compile(**config)
         self._compiled_by_recipe = by_recipe
         if self.built:
-            self.optimizer.build(self.trainable_variables)
+            self._build_optimizer()
 
     def save_own_variables(self, store):
         """Keep whether the model was pretrained, and the random states of its layers."""

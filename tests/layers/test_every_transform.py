@@ -88,7 +88,15 @@ def test_it_changes_pictures(kind):
 
 @pytest.mark.parametrize(
     "kind, dtype",
-    [("augmenter", "float64"), *(("grayscale", t) for t in ("int32", "float16", "float64"))],
+    [
+        ("crop", "float16"),
+        ("jitter", "float64"),
+        ("grayscale", "int32"),
+        ("grayscale", "float16"),
+        ("blur", "int32"),
+        ("center crop", "float16"),
+        ("augmenter", "float64"),
+    ],
 )
 def test_the_type_of_numbers_makes_no_difference(kind, dtype):
     found = views(kind, images().astype(dtype))
@@ -152,6 +160,13 @@ def test_every_draw_is_a_new_one(kind):
 def test_other_layers_draw_differently(kind, seeds):
     layer, other = (make(kind, seed=seed) for seed in seeds)
     assert not same(drawn_by(layer), drawn_by(other))
+
+
+@pytest.mark.parametrize("distance", [1, 2, 64])
+def test_layers_of_neighbouring_seeds_have_no_draws_in_common(distance):
+    layer, other = (RandomGrayscale(0.5, seed=seed) for seed in (5, 5 + distance))
+    draws = [numbers(x.sample(64, 8, 8)) for x in (layer, other) for _ in range(70)]
+    assert len(np.unique(draws, axis=0)) == 140
 
 
 CHANGED = {

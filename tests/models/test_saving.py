@@ -80,6 +80,20 @@ def test_a_saved_run_goes_on_as_if_it_had_not_stopped(make_model, pictures, tmp_
     assert_equal_weights(straight, loaded)
 
 
+def test_a_run_in_half_precision_goes_on_too(make_model, pictures, tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = make_model()
+        model.fit(pictures[0], epochs=2, batch_size=8, verbose=0)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        for each in (model, loaded):
+            each.fit(pictures[0], epochs=4, initial_epoch=2, batch_size=8, verbose=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert_equal_weights(model, loaded)
+
+
 def test_backup_and_restore_resumes_the_same_run(make_model, pictures, tmp_path):
     class Killed(Exception):
         pass

@@ -246,10 +246,10 @@ def test_keras_own_layers_serve_as_augmenter(stock, make_model, pictures):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_learns_and_gives_float32_features(policy, pictures):
+def test_mixed_precision_learns_and_gives_float32_features(policy, make_model, pictures):
     keras.config.set_dtype_policy(policy)
     try:
-        model = SimCLR("resnet18", seed=0)
+        model = make_model()
         history = model.fit(pictures[0][:8], epochs=2, verbose=0)
         features = model.predict(pictures[0][:2], verbose=0)
     finally:
