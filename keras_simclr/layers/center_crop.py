@@ -6,7 +6,7 @@ from keras import ops
 from keras_simclr.layers.interpolation import interpolation_matrix, pictures_to_planes
 from keras_simclr.layers.random_resized_crop import size_pair
 from keras_simclr.layers.random_transform import (
-    check_probability,
+    check_value_range,
     from_unit_range,
     to_unit_range,
 )
@@ -42,10 +42,13 @@ class CenterCrop(keras.layers.Layer):
 
     def __init__(self, image_size, proportion=0.875, value_range=(0, 255), **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
-        check_probability("proportion", proportion)
+        if not 0 < proportion <= 1:
+            raise ValueError(
+                f"`proportion` must lie above 0 and up to 1. Received: proportion={proportion}."
+            )
         self.image_size = size_pair(image_size)
         self.proportion = proportion
-        self.value_range = tuple(value_range)
+        self.value_range = check_value_range(value_range)
 
     def call(self, images):
         """Cut and resize."""
@@ -64,12 +67,13 @@ class CenterCrop(keras.layers.Layer):
         """Return (top, height) and (left, width) of the box."""
         ratio = self.image_size[1] / self.image_size[0]
         if ratio > width / height:
-            box = round(self.proportion / ratio * width), round(self.proportion * width)
+            box = self.proportion / ratio * width, self.proportion * width
         else:
-            box = round(self.proportion * height), round(self.proportion * ratio * height)
+            box = self.proportion * height, self.proportion * ratio * height
+        parts = (max(1, round(side)) for side in box)
         return [
             ((whole - part + 1) // 2, part)
-            for whole, part in zip((height, width), box, strict=True)
+            for whole, part in zip((height, width), parts, strict=True)
         ]
 
     def compute_output_shape(self, input_shape):

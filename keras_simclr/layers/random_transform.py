@@ -1,6 +1,7 @@
 """What the random transforms share: sample first, then apply."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_simclr.training.execution import map_groups
@@ -26,15 +27,13 @@ class RandomTransform(keras.layers.Layer):
 
     def __init__(self, value_range=(0, 255), seed=None, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
-        low, high = value_range
-        if not low < high:
-            raise ValueError(
-                f"`value_range` must be (low, high). Received: value_range={value_range}."
-            )
-        self.value_range = (low, high)
-        self.seed = seed
-        own = isinstance(seed, keras.random.SeedGenerator)
-        self.seed_generator = seed if own else keras.random.SeedGenerator(seed)
+        self.value_range = check_value_range(value_range)
+        if isinstance(seed, keras.random.SeedGenerator):
+            self.seed_generator = seed
+            self.seed = seed.get_config()["seed"]
+        else:
+            self.seed_generator = keras.random.SeedGenerator(_spread(seed))
+            self.seed = seed
 
     def sample(self, batch_size, height, width, training=True):
         """Draw the parameters for pictures of `height` x `width`; None where nothing happens."""
@@ -108,6 +107,14 @@ def from_unit_range(images, value_range):
     return images * (high - low) + low if low else images * high
 
 
+def check_value_range(value_range):
+    """Return (low, high), or raise a ValueError if they are not in order."""
+    low, high = value_range
+    if not low < high:
+        raise ValueError(f"`value_range` must be (low, high). Received: value_range={value_range}.")
+    return low, high
+
+
 def check_probability(name, value):
     """Raise a ValueError unless `value` lies in [0, 1]."""
     if not 0 <= value <= 1:
@@ -117,3 +124,8 @@ def check_probability(name, value):
 def per_picture(values):
     """Return values (N,) so that they multiply planes (N, C, H, W)."""
     return ops.reshape(values, (-1, 1, 1, 1))
+
+
+def _spread(seed):
+    """Return a seed far from those of neighbours: PyTorch adds Keras' count of draws to a seed."""
+    return None if seed is None else int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)

@@ -87,9 +87,9 @@ def test_a_keras_hub_resnet_is_trained():
 
     fit_once(
         keras_hub.models.ResNetBackbone(
-            input_conv_filters=[8],
+            input_conv_filters=[64],
             input_conv_kernel_sizes=[7],
-            stackwise_num_filters=[8, 16, 16, 16],
+            stackwise_num_filters=[64, 64, 64, 64],
             stackwise_num_blocks=[1, 1, 1, 1],
             stackwise_num_strides=[1, 2, 2, 2],
             block_type="basic_block",
