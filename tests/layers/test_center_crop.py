@@ -44,6 +44,11 @@ def test_the_box_has_the_shape_of_what_comes_out(golden):
     np.testing.assert_allclose(numbers(CenterCrop((48, 96))(image)), expected, atol=1e-2)
 
 
+def test_the_whole_picture_at_its_own_size_stays_as_it_is(pictures):
+    found = numbers(CenterCrop((28, 22), proportion=1.0)(pictures))
+    np.testing.assert_allclose(found, pictures, atol=1e-3)
+
+
 def test_a_rest_that_is_odd_leaves_more_above_and_on_the_left(pictures):
     """Of 28 x 22 pixels, 19 x 19; as in the authors' code, half of the rest is rounded up."""
     found = numbers(CenterCrop(19)(pictures))

@@ -111,6 +111,12 @@ def test_without_training_the_whole_picture_is_resized(pictures):
     np.testing.assert_allclose(found, crop(layer, pictures, (0, 0, 28, 22)), atol=1e-3)
 
 
+@pytest.mark.parametrize("given, expected", [(24, (24, 24)), ((12, 30), (12, 30))])
+def test_the_size_of_views(pictures, given, expected):
+    layer = RandomResizedCrop(given)
+    assert tuple(layer(pictures).shape) == (5, *expected, 3)
+
+
 @pytest.mark.parametrize(
     "given, expected", [(None, (28, 22)), (24, (24, 24)), ((12, 30), (12, 30))]
 )

@@ -30,6 +30,12 @@ def drawn(size, count=DRAWS, **arguments):
     return built(size, **arguments).sample(count, *np.broadcast_to(size, 2).tolist())
 
 
+def sliced(parameters, begin, end):
+    return keras.tree.map_structure(
+        lambda leaf: None if leaf is None else leaf[begin:end], parameters
+    )
+
+
 def strengths(view):
     """Return how far brightness, contrast, saturation and hue were drawn to change."""
     jitter = view.jitter
@@ -109,10 +115,12 @@ def test_a_view_is_the_transforms_one_after_the_other(pictures):
     np.testing.assert_allclose(numbers(augmenter.apply(pictures, view)), expected, atol=5e-3)
 
 
-def test_views_are_clipped():
-    edge = np.zeros((1, 16, 16, 3), "uint8")
+@pytest.mark.parametrize("training", [True, False])
+def test_views_are_clipped(training):
+    edge = np.zeros((16, 16, 16, 3), "uint8")
     edge[:, :, 8:] = 255
-    views = numbers(SimCLRAugmenter(31)(edge, training=False))
+    augmenter = SimCLRAugmenter(31, jitter=0.0, grayscale=0.0, seed=1)
+    views = numbers(augmenter(edge, training=training))
     assert views.min() == 0 and views.max() == pytest.approx(255, abs=1e-4)
 
 
@@ -135,10 +143,20 @@ def test_with_nothing_to_do_pictures_stay_as_they_are(pictures):
     np.testing.assert_allclose(numbers(augmenter(pictures)), pictures, atol=1e-3)
 
 
-def test_pictures_of_any_number_of_channels_have_views():
-    images = np.random.default_rng(2).integers(0, 256, size=(2, 24, 20, 5), dtype="uint8")
+def test_a_picture_has_the_same_view_in_a_batch_of_any_size():
+    augmenter = built((24, 20), strength=1.0, blur=0.5)
+    images = np.random.default_rng(2).integers(0, 256, size=(33, 24, 20, 3), dtype="uint8")
+    parameters = augmenter.sample(33, 24, 20)
+    expected = numbers(augmenter.apply(images, parameters))
+    found = numbers(augmenter.apply(images[16:31], sliced(parameters, 16, 31)))
+    np.testing.assert_allclose(found, expected[16:31], atol=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_pictures_of_any_number_of_channels_have_views(channels):
+    images = np.random.default_rng(2).integers(0, 256, size=(2, 24, 20, channels), dtype="uint8")
     views = numbers(SimCLRAugmenter((21, 34), blur=1.0, seed=1)(images))
-    assert views.shape == (2, 21, 34, 5)
+    assert views.shape == (2, 21, 34, channels)
     assert 0 <= views.min() < views.max() <= 255.01
 
 
