@@ -1,10 +1,10 @@
 """What the random transforms share: sample first, then apply."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_simclr.training.execution import map_groups
+from keras_simclr.training.views import derived_seed
 
 GROUP = 16  # pictures that share one draw where an own draw for each would cost much
 
@@ -32,7 +32,9 @@ class RandomTransform(keras.layers.Layer):
             self.seed_generator = seed
             self.seed = seed.get_config()["seed"]
         else:
-            self.seed_generator = keras.random.SeedGenerator(_spread(seed))
+            # Far from its neighbours, since Keras adds the count of draws to a seed on PyTorch.
+            spread = None if seed is None else derived_seed(seed)
+            self.seed_generator = keras.random.SeedGenerator(spread)
             self.seed = seed
 
     def sample(self, batch_size, height, width, training=True):
@@ -124,8 +126,3 @@ def check_probability(name, value):
 def per_picture(values):
     """Return values (N,) so that they multiply planes (N, C, H, W)."""
     return ops.reshape(values, (-1, 1, 1, 1))
-
-
-def _spread(seed):
-    """Return a seed far from those of neighbours: PyTorch adds Keras' count of draws to a seed."""
-    return None if seed is None else int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)

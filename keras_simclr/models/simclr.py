@@ -19,6 +19,7 @@ from keras_simclr.optimizers import pretraining_recipe
 from keras_simclr.training.batches import evaluation_feed, is_array, training_feed
 from keras_simclr.training.checks import StopOnNonFiniteLoss
 from keras_simclr.training.step import test_on_views, train_on_views
+from keras_simclr.training.views import derived_seed
 
 UNBUILT = (
     "The encoder is made when the size of the pictures is known. Call `fit`, call the model on "
@@ -134,8 +135,7 @@ class SimCLR(keras.Model):
 
     def sub_seed(self, purpose):
         """Return the seed, derived from that of the model, of what `purpose` names."""
-        words = [self.seed, *purpose.encode()]
-        return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
+        return derived_seed(self.seed, *purpose.encode())
 
     @property
     def encoder(self):
@@ -213,7 +213,6 @@ class SimCLR(keras.Model):
         else:
             self.compile(optimizer)
             self._compiled_by_recipe = True
-        self._build_optimizer()
         self.optimizer.iterations.assign(initial_epoch * feed.steps)
         if verbose:
             print(recipe.describe(*plan, temperature=self.temperature))

@@ -9,6 +9,11 @@ STEPS = 2**24  # after as many steps the draws of a generator begin again
 EVALUATION = STRIDE * STEPS  # evaluation draws from the other half of a generator's stream
 
 
+def derived_seed(*words):
+    """Return a seed of 31 bits that depends on all of `words`, which are integers."""
+    return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
+
+
 def draw_views(augmenter, images, step, evaluation=False, values=()):
     """Make the views that belong to `step`.
 
