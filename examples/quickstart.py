@@ -24,6 +24,7 @@ IMAGE_SIZE = 16
 PRETRAINING_EPOCHS = 60
 LABELS_PER_CLASS = (1, 5, 10)
 DRAWS = 5
+BATCH_SIZE = 32  # of the labelled pictures
 SCRATCH_RATES = (1e-3, 3e-3)
 METHODS = ("pixels", "SimCLR, linear", "from scratch", "SimCLR, fine-tuned")
 
@@ -68,7 +69,9 @@ def accuracies(model, train, test, per_class, seed):
         return fitted.score(embed(test[0]), test[1])
 
     def fine_tuned(start, **options):
-        classifier = start.fine_tune(images, labels, num_classes=10, verbose=0, **options)
+        classifier = start.fine_tune(
+            images, labels, num_classes=10, batch_size=BATCH_SIZE, verbose=0, **options
+        )
         return classifier.evaluate(*test, verbose=0, return_dict=True)["accuracy"]
 
     return {

@@ -120,7 +120,7 @@ def test_stl10_draws(name, resumed):
 
 @pytest.fixture
 def short_fine_tuning(monkeypatch):
-    for name in ("LEAST_STEPS", "LEAST_EPOCHS", "FROZEN_EPOCHS"):
+    for name in ("EPOCHS", "STEPS_AN_EPOCH", "FROZEN_EPOCHS"):
         monkeypatch.setattr(keras_simclr.models.classifier, name, 2)
 
 

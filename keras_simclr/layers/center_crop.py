@@ -8,6 +8,7 @@ from keras_simclr.layers.random_resized_crop import size_pair
 from keras_simclr.layers.random_transform import (
     check_value_range,
     from_unit_range,
+    is_number,
     to_unit_range,
 )
 
@@ -41,10 +42,10 @@ class CenterCrop(keras.layers.Layer):
     """
 
     def __init__(self, image_size, proportion=0.875, value_range=(0, 255), **kwargs):
-        super().__init__(**{"dtype": "float32", **kwargs})
-        if not 0 < proportion <= 1:
+        super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
+        if not is_number(proportion) or not 0 < proportion <= 1:
             raise ValueError(
-                f"`proportion` must lie above 0 and up to 1. Received: proportion={proportion}."
+                f"`proportion` must lie above 0 and up to 1. Received: proportion={proportion!r}."
             )
         self.image_size = size_pair(image_size)
         self.proportion = proportion

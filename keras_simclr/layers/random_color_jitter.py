@@ -8,6 +8,7 @@ from keras import ops
 from keras_simclr.layers.random_transform import (
     GROUP,
     RandomTransform,
+    check_number,
     check_probability,
     per_picture,
 )
@@ -78,12 +79,10 @@ class RandomColorJitter(RandomTransform):
         **kwargs,
     ):
         super().__init__(value_range=value_range, seed=seed, **kwargs)
-        strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
-        for name, strength in strengths.items():
-            if not strength >= 0:
-                raise ValueError(f"`{name}` must not be negative. Received: {name}={strength}.")
-        if not 0 <= hue <= 0.5:
-            raise ValueError(f"`hue` must lie in [0, 0.5] turns. Received: hue={hue}.")
+        check_number("brightness", brightness, 0)
+        check_number("contrast", contrast, 0)
+        check_number("saturation", saturation, 0)
+        check_number("hue", hue, 0, 0.5)
         check_probability("probability", probability)
         self.brightness = brightness
         self.contrast = contrast

@@ -1,5 +1,6 @@
 """A random part of the picture, resized, and mirrored or not."""
 
+import math
 from typing import Any, NamedTuple
 
 import keras
@@ -10,7 +11,12 @@ from keras_simclr.layers.interpolation import (
     interpolation_matrix,
     pictures_to_planes,
 )
-from keras_simclr.layers.random_transform import RandomTransform, check_probability
+from keras_simclr.layers.random_transform import (
+    RandomTransform,
+    check_probability,
+    is_number,
+    is_pair,
+)
 
 ATTEMPTS = 10  # boxes drawn for each picture, of which the first that is allowed counts
 SMALLEST = 4  # pixels a side
@@ -167,21 +173,21 @@ def size_pair(image_size):
     """Return (height, width) of a size that may be an int or None."""
     if image_size is None:
         return None
-    pair = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(pair) != 2 or min(pair) < 1:
+    pair = (image_size, image_size) if is_number(image_size) else image_size
+    if not is_pair(pair) or any(side < 1 or side != int(side) for side in pair):
         raise ValueError(
             f"`image_size` must be (height, width) in pixels. Received: image_size={image_size!r}."
         )
-    return pair
+    return tuple(int(side) for side in pair)
 
 
 def check_interval(name, interval, highest=None):
     """Raise a ValueError unless `interval` is (least, most), positive and in order."""
-    least, most = interval
-    if not 0 < least <= most or (highest and most > highest):
+    if not is_pair(interval) or not 0 < interval[0] <= interval[1] <= (highest or math.inf):
         bound = f" of at most {highest}" if highest else ""
         raise ValueError(
-            f"`{name}` must be (least, most), positive numbers{bound}. Received: {name}={interval}."
+            f"`{name}` must be (least, most), positive numbers{bound}. "
+            f"Received: {name}={interval!r}."
         )
 
 

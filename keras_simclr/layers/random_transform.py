@@ -1,5 +1,8 @@
 """What the random transforms share: sample first, then apply."""
 
+import math
+import numbers
+
 import keras
 from keras import ops
 
@@ -26,7 +29,7 @@ class RandomTransform(keras.layers.Layer):
     """
 
     def __init__(self, value_range=(0, 255), seed=None, **kwargs):
-        super().__init__(**{"dtype": "float32", **kwargs})
+        super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
         self.value_range = check_value_range(value_range)
         if isinstance(seed, keras.random.SeedGenerator):
             self.seed_generator = seed
@@ -110,17 +113,35 @@ def from_unit_range(images, value_range):
 
 
 def check_value_range(value_range):
-    """Return (low, high), or raise a ValueError if they are not in order."""
-    low, high = value_range
-    if not low < high:
-        raise ValueError(f"`value_range` must be (low, high). Received: value_range={value_range}.")
-    return low, high
+    """Return (low, high), or raise a ValueError if they are no numbers or not in order."""
+    if not is_pair(value_range) or not value_range[0] < value_range[1]:
+        raise ValueError(
+            f"`value_range` must be (low, high). Received: value_range={value_range!r}."
+        )
+    return tuple(value_range)
+
+
+def check_number(name, value, least, most=math.inf):
+    """Raise a ValueError unless `value` is a finite number from `least` to `most`."""
+    if not is_number(value) or not least <= value <= most:
+        bounds = f"lie in [{least}, {most}]" if most < math.inf else f"be a number from {least} on"
+        raise ValueError(f"`{name}` must {bounds}. Received: {name}={value!r}.")
 
 
 def check_probability(name, value):
     """Raise a ValueError unless `value` lies in [0, 1]."""
-    if not 0 <= value <= 1:
-        raise ValueError(f"`{name}` must lie in [0, 1]. Received: {name}={value}.")
+    check_number(name, value, 0, 1)
+
+
+def is_pair(value):
+    """Tell whether `value` is two finite numbers."""
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(map(is_number, value))
+
+
+def is_number(value):
+    """Tell whether `value` is a finite number."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and math.isfinite(value)
 
 
 def per_picture(values):

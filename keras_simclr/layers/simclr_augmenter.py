@@ -9,8 +9,9 @@ from keras_simclr.layers.random_color_jitter import RandomColorJitter
 from keras_simclr.layers.random_gaussian_blur import RandomGaussianBlur
 from keras_simclr.layers.random_grayscale import RandomGrayscale
 from keras_simclr.layers.random_resized_crop import RandomResizedCrop, check_size, size_pair
-from keras_simclr.layers.random_transform import RandomTransform, check_probability
+from keras_simclr.layers.random_transform import RandomTransform, check_number, check_probability
 
+STRONGEST = 2.5  # turns the hue by half a circle
 SMALL = 32  # pixels a side, up to which views get the papers' CIFAR augmentation
 
 
@@ -79,43 +80,47 @@ class SimCLRAugmenter(RandomTransform):
         **kwargs,
     ):
         super().__init__(value_range=value_range, seed=seed, **kwargs)
-        if strength is not None and not strength >= 0:
-            raise ValueError(f"`strength` must not be negative. Received: strength={strength}.")
+        if strength is not None:
+            check_number("strength", strength, 0, STRONGEST)
         check_probability("jitter", jitter)
+        check_probability("grayscale", grayscale)
         if blur is not None:
             check_probability("blur", blur)
         self.image_size = size_pair(image_size)
         self.strength = strength
         self.blur_probability = blur
         self.jitter_probability = jitter
-        self.crop = RandomResizedCrop(
-            image_size, area, aspect_ratio, horizontal_flip, seed=self.seed_generator
-        )
-        self.grayscale = RandomGrayscale(grayscale, seed=self.seed_generator)
+        shared = {"seed": self.seed_generator}
+        self.crop = RandomResizedCrop(image_size, area, aspect_ratio, horizontal_flip, **shared)
+        self.grayscale = RandomGrayscale(grayscale, **shared)
+
+        def jitter_of(strength):
+            return RandomColorJitter(*(0.8 * strength,) * 3, 0.2 * strength, jitter, **shared)
+
+        self.jitter = jitter_of(1.0 if strength is None else strength)
+        self.jitter_of_small = jitter_of(0.5) if strength is None else self.jitter
+        self.blur = RandomGaussianBlur(0.5 if blur is None else blur, **shared)
+        self.blur_of_small = RandomGaussianBlur(0.0, **shared) if blur is None else self.blur
 
     def build(self, input_shape):
-        """Choose what goes by the size of the views."""
+        """Check the pictures."""
         check_size(input_shape)
-        small = is_small(*(self.image_size or input_shape[1:3]))
-        strength = (0.5 if small else 1.0) if self.strength is None else self.strength
-        blur = (0.0 if small else 0.5) if self.blur_probability is None else self.blur_probability
-        self.jitter = RandomColorJitter(
-            *(0.8 * strength,) * 3,
-            0.2 * strength,
-            self.jitter_probability,
-            seed=self.seed_generator,
-        )
-        self.blur = RandomGaussianBlur(blur, seed=self.seed_generator)
 
     def sample(self, batch_size, height, width, training=True):
         """Draw a `View`; what never happens, or not outside of training, is None."""
         crop = self.crop.sample(batch_size, height, width, training)
         size = self.image_size or (height, width)
+        small = is_small(*size)
+        colours = (
+            self.jitter_of_small if small else self.jitter,
+            self.grayscale,
+            self.blur_of_small if small else self.blur,
+        )
         return View(
             crop,
             *(
                 layer.sample(batch_size, *size, training) if layer.probability else None
-                for layer in (self.jitter, self.grayscale, self.blur)
+                for layer in colours
             ),
         )
 

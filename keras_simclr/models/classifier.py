@@ -10,7 +10,8 @@ from keras_simclr.training.batches import FollowEpochs, evaluation_feed
 from keras_simclr.training.labels import check_labels, labelled_feed
 from keras_simclr.training.views import view_function
 
-LEAST_STEPS, LEAST_EPOCHS, FROZEN_EPOCHS = 300, 30, 100
+EPOCHS, FROZEN_EPOCHS = 30, 100
+STEPS_AN_EPOCH = 10  # at least, where nobody said how many
 
 
 def build_classifier(model, num_classes, freeze_backbone=False, projection_layers=0):
@@ -91,8 +92,9 @@ def fine_tuned_classifier(
         y: Labels of an array's pictures: integers from 0, or one-hot rows.
         num_classes: Number of classes. Defaults to the dataset's `class_names`, else the width of
             one-hot labels, else what the labels show.
-        batch_size: Defaults to 256, or to all pictures if they are fewer.
-        epochs: Defaults to 30 or as many as make 300 steps; 100 with a frozen backbone.
+        batch_size: Defaults to 256. Never more than there are pictures.
+        epochs: Defaults to 100 passes over the data with a frozen backbone, otherwise to 30
+            epochs of at least 10 steps, which of few pictures are several passes.
         freeze_backbone: Whether to leave the encoder as it is (linear evaluation). Defaults to
             False.
         projection_layers: Layers of the projection head to keep below the logits; 1 as in the
@@ -103,7 +105,7 @@ def fine_tuned_classifier(
             papers' LARS (SGD with a frozen backbone), with a cosine schedule.
         validation_data: (pictures, labels) or a dataset of both.
         callbacks: List of Keras callbacks.
-        steps_per_epoch: Batches an epoch. Defaults to one pass over the data.
+        steps_per_epoch: Batches an epoch. Defaults to one pass over the data, or more as above.
         **fit_arguments: Further arguments of Keras' `fit`, such as `class_weight` and `verbose`.
 
     Returns:
@@ -122,11 +124,12 @@ def fine_tuned_classifier(
         num_classes=num_classes,
         batch_size=batch_size,
         steps=steps_per_epoch,
+        least_steps=1 if epochs or freeze_backbone else STEPS_AN_EPOCH,
         seed=model.sub_seed("labels"),
     )
     model.build((None, *feed.first.shape[1:]))
     feed.data.transform = _views(model, augmenter)
-    epochs = epochs or _default_epochs(feed.steps, freeze_backbone)
+    epochs = epochs or (FROZEN_EPOCHS if freeze_backbone else EPOCHS)
     classifier = build_classifier(model, feed.num_classes, freeze_backbone, projection_layers)
     if optimizer is None:
         wide = isinstance(model.backbone, ResNet) and model.backbone.is_wide_or_selective
@@ -136,7 +139,7 @@ def fine_tuned_classifier(
     classifier.compile(optimizer, loss=f"{kind}_crossentropy", metrics=["accuracy"])
     if validation_data is not None:
         fit_arguments["validation_data"] = _validation(validation_data, feed, model.value_range)
-    classifier.test_on_batch(*feed.example)  # builds metrics, so that `fit` reads data once
+    _build_training(classifier, *feed.example)
     classifier.fit(
         feed.data,
         epochs=epochs,
@@ -161,10 +164,13 @@ def _views(model, augmenter):
     return view_function(augmenter)
 
 
-def _default_epochs(steps, freeze_backbone):
-    if freeze_backbone:
-        return FROZEN_EPOCHS
-    return max(LEAST_EPOCHS, -(-LEAST_STEPS // steps))
+def _build_training(classifier, images, labels):
+    """Make the variables of optimizer, loss and metrics, for which `fit` would draw a batch."""
+    classifier.optimizer.build(classifier.trainable_variables)
+    outputs = classifier(images)
+    classifier.compute_loss(images, labels, outputs)
+    classifier.compute_metrics(images, labels, outputs)
+    classifier.reset_metrics()
 
 
 def _recipe(labels, freeze_backbone, wide):

@@ -9,6 +9,8 @@ import numpy as np
 from keras import ops
 
 from keras_simclr.layers import SimCLRAugmenter
+from keras_simclr.layers.random_resized_crop import size_pair
+from keras_simclr.layers.random_transform import check_value_range
 from keras_simclr.losses import NTXentLoss, contrastive_accuracy
 from keras_simclr.losses.nt_xent import check_temperature
 from keras_simclr.models.classifier import fine_tuned_classifier
@@ -79,8 +81,8 @@ class SimCLR(keras.Model):
         super().__init__(**kwargs)
         if temperature is not None:
             check_temperature(temperature)
-        self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
-        self.value_range = tuple(value_range)
+        self.image_size = size_pair(image_size)
+        self.value_range = check_value_range(value_range)
         self.seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
         self.projection_head = projection_head or ProjectionHead(name="projection_head")
         self.augmenter = augmenter
@@ -161,10 +163,10 @@ class SimCLR(keras.Model):
         """Number of views that the metrics have seen since they were reset, a variable."""
         return self._loss_tracker.count
 
-    def _recipe(self):
+    def _recipe(self, epochs=None):
         if self._view_size is None:
             raise ValueError(UNBUILT)
-        return pretraining_recipe(*self._view_size)
+        return pretraining_recipe(*self._view_size, epochs)
 
     def call(self, images, training=False):
         """Return h, of shape (N, D), float32."""
@@ -173,7 +175,7 @@ class SimCLR(keras.Model):
     # How it learns
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
-        """Choose the optimizer and the loss, instead of the papers' recipe.
+        """Choose the optimizer and the loss, instead of the recipe's.
 
         Args:
             optimizer: Any Keras optimizer or its name.
@@ -196,7 +198,7 @@ class SimCLR(keras.Model):
         self._compiled_by_recipe = False
 
     def _compile_by_recipe(self, feed, epochs, initial_epoch, verbose):
-        recipe = self._recipe()
+        recipe = self._recipe(epochs)
         if feed.steps is None:
             raise ValueError(
                 "The learning rate is planned over all steps, and the length of the dataset is "
@@ -238,8 +240,9 @@ class SimCLR(keras.Model):
     ):
         """Pretrain on pictures; labels, if there are any, are ignored.
 
-        A model that was not compiled is compiled with the papers' recipe, whose schedule is
-        planned over the epochs of each `fit` (`initial_epoch` of them count as done).
+        A model that was not compiled is compiled with the recipe for the size of the views and
+        the number of epochs, whose schedule is planned over the epochs of each `fit`
+        (`initial_epoch` of them count as done).
 
         Args:
             x: Pictures (N, H, W, C) as an array or tensor, or a dataset of batches of them, with

@@ -66,19 +66,22 @@ def iter_batches(dataset):
     return iter(dataset)
 
 
-def labelled_feed(x, y, value_range, *, num_classes, batch_size, steps, seed):
+def labelled_feed(x, y, value_range, *, num_classes, batch_size, steps, least_steps, seed):
     """Check labelled pictures and make them into a `LabelledFeed`.
+
+    Where `steps` is None, an epoch is one pass over the data, or `least_steps` if that is more.
 
     Raises:
         ValueError: If pictures or labels cannot be trained on.
     """
     if not batches.is_array(x):
-        return _dataset_feed(x, y, value_range, num_classes, batch_size, steps)
+        return _dataset_feed(x, y, value_range, num_classes, batch_size, steps, least_steps)
     images = batches.to_numpy(x)
     check_pictures(images, value_range)
     labels = check_labels(y, num_classes, count=len(images))
     num_classes = num_classes or _count_classes(labels)
-    batch_size = batch_size or min(batches.DEFAULT_BATCH_SIZE, len(images))
+    batch_size = min(batch_size or batches.DEFAULT_BATCH_SIZE, len(images))
+    steps = steps or max(least_steps, len(images) // batch_size)
     data = batches.ArrayBatches(
         images, labels, batch_size=batch_size, seed=seed, drop_remainder=True, steps=steps
     )
@@ -88,7 +91,7 @@ def labelled_feed(x, y, value_range, *, num_classes, batch_size, steps, seed):
     )
 
 
-def _dataset_feed(x, y, value_range, num_classes, batch_size, steps):
+def _dataset_feed(x, y, value_range, num_classes, batch_size, steps, least_steps):
     if y is not None or batch_size is not None:
         raise ValueError(
             "`y` and `batch_size` go with arrays; a dataset brings its labels and batches. "
@@ -102,20 +105,19 @@ def _dataset_feed(x, y, value_range, num_classes, batch_size, steps):
         )
     images, labels = (batches.to_numpy(part) for part in first[:2])
     check_pictures(images, value_range)
-    steps = steps or batches.number_of_batches(x)
+    a_pass = batches.number_of_batches(x)
     num_classes = num_classes or _classes_of_dataset(x, labels)
     check_labels(labels, num_classes, few_classes=True)
-    if steps is None:
+    if steps is None and a_pass is None:
         raise ValueError("The length of the dataset is not known. Pass `steps_per_epoch`.")
-    count = steps * len(images)
     return LabelledFeed(
         DatasetBatches(x),
         images[:1],
         len(images),
-        steps,
+        steps or max(least_steps, a_pass),
         (images, labels),
         num_classes,
-        count,
+        (a_pass or steps) * len(images),
         labels.ndim == 2,
     )
 

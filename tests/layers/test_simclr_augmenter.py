@@ -169,12 +169,18 @@ def test_a_model_knows_the_size_of_the_views_beforehand():
     "arguments, received",
     [
         ({"image_size": -3}, "`image_size` must .*Received: image_size=-3"),
+        ({"image_size": True}, "`image_size` must .*Received: image_size=True"),
+        ({"image_size": (8, 8, 3)}, r"`image_size` must .*Received: image_size=\(8, 8, 3\)"),
+        ({"strength": 3.0}, r"`strength` must lie in \[0, 2.5\]. Received: strength=3.0"),
+        ({"area": 0.5}, "`area` must .*Received: area=0.5"),
+        ({"jitter": None}, "`jitter` must .*Received: jitter=None"),
+        ({"value_range": 255}, "`value_range` must .*Received: value_range=255"),
         ({"strength": -1}, "`strength` must .*Received: strength=-1"),
         ({"area": (0, 1)}, r"`area` must .*Received: area=\(0, 1\)"),
         ({"aspect_ratio": (2, 1)}, r"`aspect_ratio` must .*Received: aspect_ratio=\(2, 1\)"),
         ({"horizontal_flip": 2}, "`horizontal_flip` must .*Received: horizontal_flip=2"),
         ({"jitter": -0.1}, "`jitter` must .*Received: jitter=-0.1"),
-        ({"grayscale": 1.5}, "must .*Received: .*1.5"),
+        ({"grayscale": 1.5}, "`grayscale` must .*Received: grayscale=1.5"),
         ({"blur": 1.1}, "`blur` must .*Received: blur=1.1"),
         ({"value_range": (1, 1)}, r"`value_range` must .*Received: value_range=\(1, 1\)"),
     ],
@@ -187,6 +193,14 @@ def test_a_wrong_argument_is_refused(arguments, received):
 def test_pictures_too_small_to_be_cropped_are_refused():
     with pytest.raises(ValueError, match=r"must have at least 4 .*Received: shape=\(2, 8, 3, 3\)"):
         SimCLRAugmenter(8)(np.zeros((2, 8, 3, 3), "uint8"))
+
+
+def test_one_augmenter_has_a_strength_for_each_size():
+    augmenter = SimCLRAugmenter(seed=1)
+    small, large = (augmenter.sample(4096, size, size) for size in (32, 96))
+    np.testing.assert_allclose(strengths(small), [0.4, 0.4, 0.4, 0.1], rtol=0.01)
+    np.testing.assert_allclose(strengths(large), [0.8, 0.8, 0.8, 0.2], rtol=0.01)
+    assert small.blur is None and large.blur is not None
 
 
 @settings(max_examples=3, deadline=None, derandomize=True)

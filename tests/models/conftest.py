@@ -22,7 +22,7 @@ def backbone():
     return tiny_backbone()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_model():
     """Return a function that makes a small SimCLR model, the same each time."""
     from keras_simclr import ProjectionHead, SimCLR
@@ -35,7 +35,7 @@ def make_model():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pictures():
     """Return 24 smooth pictures of two kinds, uint8, (24, 12, 12, 3), and their labels."""
     rng = np.random.default_rng(3)

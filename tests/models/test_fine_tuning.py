@@ -8,8 +8,9 @@ import pytest
 from keras_simclr.training.batches import ArrayBatches
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pretrained(make_model, pictures):
+    """Return one model for all tests, since fine-tuning never changes it."""
     model = make_model()
     model.fit(pictures[0], verbose=0)
     return model
@@ -20,7 +21,8 @@ def fine_tune(model, pictures, **arguments):
 
 
 def test_the_classifier_learns_the_labels(pretrained, pictures):
-    classifier = pretrained.fine_tune(*pictures, optimizer=keras.optimizers.Adam(0.01), verbose=0)
+    adam = keras.optimizers.Adam(0.01)
+    classifier = pretrained.fine_tune(*pictures, optimizer=adam, augmenter=None, verbose=0)
     assert classifier.evaluate(*pictures, verbose=0)[1] > 0.9
 
 
@@ -72,9 +74,11 @@ def test_more_layers_than_the_head_has_are_refused(pretrained, pictures):
         fine_tune(pretrained, pictures, projection_layers=3)
 
 
-def test_the_model_keeps_the_latest_classifier(pretrained, pictures):
-    assert pretrained.classifier is None
-    assert fine_tune(pretrained, pictures) is pretrained.classifier
+def test_the_model_keeps_the_latest_classifier(make_model, pictures):
+    model = make_model()
+    model.fit(pictures[0], verbose=0)
+    assert model.classifier is None
+    assert fine_tune(model, pictures) is model.classifier
 
 
 def test_the_classifier_is_not_saved_with_the_model(pretrained, pictures, tmp_path):
@@ -123,6 +127,15 @@ def labelled_datasets(images, labels):
 def test_labelled_pictures_come_from(kind, pretrained, pictures):
     classifier = pretrained.fine_tune(labelled_datasets(*pictures)[kind], epochs=2, verbose=0)
     assert int(classifier.optimizer.iterations) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [({}, 300), ({"batch_size": 64}, 300), ({"epochs": 3}, 3), ({"freeze_backbone": True}, 100)],
+)
+def test_few_pictures_take_as_many_steps_as(options, steps, pretrained, pictures):
+    classifier = pretrained.fine_tune(*pictures, augmenter=None, verbose=0, **options)
+    assert int(classifier.optimizer.iterations) == steps
 
 
 def test_folders_of_classes_bring_their_names(pretrained, pictures, tmp_path):

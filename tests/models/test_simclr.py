@@ -176,12 +176,13 @@ def test_views_can_have_another_size_than_the_pictures(make_model, pictures):
     assert tuple(model.augmenter(pictures[0]).shape) == (24, 8, 10, 3)
 
 
-def test_the_recipe_is_that_of_the_paper_for_small_views(make_model, pictures, capsys):
+@pytest.mark.parametrize(("epochs", "optimizer"), [(100, LARS), (99, keras.optimizers.AdamW)])
+def test_the_recipe_goes_by_the_length_of_the_run(epochs, optimizer, make_model, pictures, capsys):
     model = make_model()
-    model.fit(pictures[0], epochs=2, batch_size=8)
-    assert isinstance(model.optimizer, LARS)
+    model.fit(pictures[0], epochs=epochs, initial_epoch=epochs - 1, batch_size=8)
+    assert isinstance(model.optimizer, optimizer)
     assert model.temperature == 0.5
-    assert "LARS" in capsys.readouterr().out
+    assert f"{optimizer.__name__}, peak rate" in capsys.readouterr().out
 
 
 def test_a_second_fit_plans_a_schedule_of_its_own(make_model, pictures):

@@ -70,9 +70,25 @@ def test_larger_views_take_the_imagenet_recipe(size):
     assert pretraining_recipe(*size) is recipes.IMAGENET
 
 
-@pytest.mark.parametrize("epochs", [1, 50, 1000])
-def test_the_length_of_a_run_can_be_told(epochs):
-    assert pretraining_recipe(32, 32, epochs=epochs).temperature == 0.5
+@pytest.mark.parametrize(
+    ("size", "epochs", "preset"),
+    [
+        (32, 1, "CIFAR_FEW_EPOCHS"),
+        (32, 99, "CIFAR_FEW_EPOCHS"),
+        (32, 100, "CIFAR"),
+        (96, 1, "IMAGENET"),
+    ],
+)
+def test_few_epochs_of_small_views_take_a_recipe_of_their_own(size, epochs, preset):
+    assert pretraining_recipe(size, size, epochs=epochs) is getattr(recipes, preset)
+
+
+def test_few_epochs_are_trained_with_adamw_at_0_002_for_a_batch_of_256():
+    optimizer = recipes.CIFAR_FEW_EPOCHS.make_optimizer(256, 780, 39)
+    assert isinstance(optimizer, keras.optimizers.AdamW)
+    assert optimizer.weight_decay == 0.05
+    assert rate(optimizer, 78) == pytest.approx(2e-3)
+    assert recipes.CIFAR_FEW_EPOCHS.temperature == recipes.CIFAR.temperature
 
 
 def test_imagenet_is_pretrained_with_lars_at_4_8_for_a_batch_of_4096():
