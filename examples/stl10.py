@@ -24,6 +24,7 @@ import numpy as np
 from made_stl10 import write_stl10
 
 from keras_simclr import SimCLR
+from keras_simclr.callbacks import BackupAndRestore
 from keras_simclr.datasets import load_stl10
 from keras_simclr.evaluation import knn_accuracy, linear_probe
 from keras_simclr.layers import CenterCrop
@@ -74,8 +75,7 @@ def pretrain(args, pictures):
     model = SimCLR(args.backbone, image_size=args.image_size, seed=0)
     callbacks = [
         keras.callbacks.CSVLogger(log, append=True),
-        # Kept until the model is saved; two, in case the run is killed while it writes one.
-        keras.callbacks.BackupAndRestore(backup, double_checkpoint=True, delete_checkpoint=False),
+        BackupAndRestore(backup, delete_checkpoint=False),  # kept until the model is saved
     ]
     model.fit(
         pictures, epochs=args.epochs, batch_size=args.batch_size, callbacks=callbacks, verbose=2

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "plotting": set(),
     "training": set(),
     "evaluation": set(),
+    "callbacks": set(),
     "models": {"layers", "losses", "optimizers", "training"},
 }
 KNOW_THE_BACKEND = {"training", "distribution"}

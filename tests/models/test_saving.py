@@ -92,27 +92,3 @@ def test_a_run_in_half_precision_goes_on_too(make_model, pictures, tmp_path):
     finally:
         keras.config.set_dtype_policy("float32")
     assert_equal_weights(model, loaded)
-
-
-def test_backup_and_restore_resumes_the_same_run(make_model, pictures, tmp_path):
-    class Killed(Exception):
-        pass
-
-    class Kill(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if self.model.optimizer.iterations == 7:
-                raise Killed
-
-    def fit(model, *extra):
-        backup = keras.callbacks.BackupAndRestore(str(tmp_path))
-        model.fit(pictures[0], epochs=4, batch_size=8, verbose=0, callbacks=[backup, *extra])
-
-    straight = make_model()
-    straight.fit(pictures[0], epochs=4, batch_size=8, verbose=0)
-    try:
-        fit(make_model(), Kill())
-    except Killed:
-        pass
-    resumed = make_model()
-    fit(resumed)
-    assert_equal_weights(straight, resumed)

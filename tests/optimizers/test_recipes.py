@@ -83,11 +83,11 @@ def test_few_epochs_of_small_views_take_a_recipe_of_their_own(size, epochs, pres
     assert pretraining_recipe(size, size, epochs=epochs) is getattr(recipes, preset)
 
 
-def test_few_epochs_are_trained_with_adamw_at_0_002_for_a_batch_of_256():
+def test_few_epochs_are_trained_with_adamw_at_0_0032_for_a_batch_of_256():
     optimizer = recipes.CIFAR_FEW_EPOCHS.make_optimizer(256, 780, 39)
     assert isinstance(optimizer, keras.optimizers.AdamW)
-    assert optimizer.weight_decay == 0.05
-    assert rate(optimizer, 78) == pytest.approx(2e-3)
+    assert optimizer.weight_decay == 0.2
+    assert rate(optimizer, 78) == pytest.approx(3.2e-3)
     assert recipes.CIFAR_FEW_EPOCHS.temperature == recipes.CIFAR.temperature
 
 

@@ -1,0 +1,3 @@
+"""What watches over a run."""
+
+from keras_simclr.callbacks.backup_and_restore import BackupAndRestore as BackupAndRestore
