@@ -27,9 +27,6 @@ $(VENV)-extras/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed
 	$(PYTHON) examples/quickstart.py
 
-# Tests compile much and compute little.
-test test-extras: export XLA_FLAGS ?= --xla_backend_optimization_level=0
-
 test: $(VENV)/installed
 	@for backend in $(BACKENDS); do \
 		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTHON) -m pytest -q || exit 1; \

@@ -19,6 +19,22 @@ def compiled_once(tmp_path_factory):
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled_plainly(request):
+    """Let JAX compile plainly what is computed once: it takes far longer than computing it.
+
+    What is compiled to be fast is what test_augmentation_statistics.py looks at.
+    """
+    if keras.backend.backend() != "jax" or "statistics" in request.module.__name__:
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(0)

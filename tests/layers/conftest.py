@@ -7,22 +7,6 @@ import pytest
 STANDARD_ERRORS = 6
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation(request):
-    """Let JAX compile plainly what is computed once: it takes far longer than computing it.
-
-    What is compiled to be fast is what test_augmentation_statistics.py looks at.
-    """
-    if keras.backend.backend() != "jax" or "statistics" in request.module.__name__:
-        yield
-        return
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture
 def pictures():
     """Return 5 pictures with edges and smooth parts, uint8, (5, 28, 22, 3)."""
