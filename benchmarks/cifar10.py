@@ -19,12 +19,14 @@ import numpy as np
 from PIL import Image
 from small_resnet import small_resnet
 
-from keras_simclr import SimCLR
+from keras_simclr import LARS, SimCLR
 from keras_simclr.evaluation import knn_accuracy, linear_probe
+from keras_simclr.optimizers import warmup_cosine
 
 BATCH_SIZE = 256
 TEMPERATURE = 0.5
 SCRATCH_RATES = (1e-3, 3e-3)
+FEW_STEPS = 300  # of fine-tuning, by default
 
 
 def load(folder, first, last):
@@ -82,9 +84,9 @@ def few_labels(model, scratch, bank, judged, share):
     rows = {
         "labels": len(chosen),
         "fine-tuned": accuracy(model),
-        "linear": accuracy(model, freeze_backbone=True),
         "from scratch": max(
-            accuracy(scratch(), optimizer=keras.optimizers.AdamW(rate)) for rate in SCRATCH_RATES
+            accuracy(scratch(), optimizer=keras.optimizers.AdamW(warmup_cosine(rate, FEW_STEPS)))
+            for rate in SCRATCH_RATES
         ),
     }
     print(json.dumps(rows), flush=True)
@@ -136,8 +138,6 @@ def main():
 
 def chosen_optimizer(options, steps):
     """Return the optimizer that the command line names, or None for the recipe's."""
-    from keras_simclr import LARS
-    from keras_simclr.optimizers import warmup_cosine
 
     def plan(rate):
         return warmup_cosine(rate, steps, int(options.warmup * steps))

@@ -18,13 +18,15 @@ from keras import layers
 from keras_simclr import SimCLR, SimCLRAugmenter
 from keras_simclr.datasets import load_digits
 from keras_simclr.evaluation import linear_probe
+from keras_simclr.optimizers import warmup_cosine
 from keras_simclr.plotting import plot_history, plot_label_efficiency, plot_views
 
 IMAGE_SIZE = 16
 PRETRAINING_EPOCHS = 60
 LABELS_PER_CLASS = (1, 5, 10)
 DRAWS = 5
-BATCH_SIZE = 32  # of the labelled pictures
+BATCH_SIZE = 50  # of the labelled pictures
+STEPS = 300  # of fine-tuning, by default
 SCRATCH_RATES = (1e-3, 3e-3)
 METHODS = ("pixels", "SimCLR, linear", "from scratch", "SimCLR, fine-tuned")
 
@@ -77,9 +79,11 @@ def accuracies(model, train, test, per_class, seed):
     return {
         "pixels": probe(lambda pictures: pictures.reshape(len(pictures), -1) / 255.0),
         "SimCLR, linear": probe(lambda pictures: model.predict(pictures, verbose=0)),
-        # The same network, views and steps; the better of two learning rates.
+        # The same network, views, steps and schedule; the better of two learning rates.
         "from scratch": max(
-            fine_tuned(untrained(seed), optimizer=keras.optimizers.AdamW(rate))
+            fine_tuned(
+                untrained(seed), optimizer=keras.optimizers.AdamW(warmup_cosine(rate, STEPS))
+            )
             for rate in SCRATCH_RATES
         ),
         "SimCLR, fine-tuned": fine_tuned(model),
