@@ -8,6 +8,7 @@ draws of the labels, and writes three pictures.
 """
 
 import argparse
+import logging
 import warnings
 from pathlib import Path
 
@@ -113,6 +114,7 @@ def main():
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
     warnings.filterwarnings("ignore", message="This model was not pretrained")
+    logging.getLogger("tensorflow").setLevel("ERROR")  # every new classifier is traced anew
 
     train, test = load_digits(image_size=IMAGE_SIZE)
     model = untrained(seed=0)

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from keras_simclr.layers import SimCLRAugmenter
+from keras_simclr.models.linear_start import start_as_linear_probe
 from keras_simclr.models.resnet import ResNet
 from keras_simclr.optimizers import recipes
 from keras_simclr.training.batches import FollowEpochs, evaluation_feed
@@ -86,6 +87,8 @@ def fine_tuned_classifier(
 ):
     """Build a classifier on a model's encoder and fit it on labelled pictures.
 
+    On a pretrained encoder and below 10,000 labels the logits begin as a linear probe.
+
     Args:
         model: The `SimCLR` model.
         x: Pictures (N, H, W, C), or a dataset of batches of (pictures, labels).
@@ -128,12 +131,15 @@ def fine_tuned_classifier(
         seed=model.sub_seed("labels"),
     )
     model.build((None, *feed.first.shape[1:]))
-    feed.data.transform = _views(model, augmenter)
     epochs = epochs or (FROZEN_EPOCHS if freeze_backbone else EPOCHS)
     classifier = build_classifier(model, feed.num_classes, freeze_backbone, projection_layers)
+    if model.pretrained and feed.a_pass and feed.labels < recipes.MANY_LABELS:
+        batches = (feed.data[index] for index in range(feed.a_pass))
+        start_as_linear_probe(classifier, batches, fit_arguments.get("class_weight"))
+    feed.data.transform = _views(model, augmenter)
     if optimizer is None:
         wide = isinstance(model.backbone, ResNet) and model.backbone.is_wide_or_selective
-        recipe = _recipe(feed.labels, freeze_backbone, wide)
+        recipe = _recipe(feed.labels, model.pretrained, freeze_backbone, wide)
         optimizer = recipe.make_optimizer(feed.batch_size, epochs * feed.steps, feed.steps)
     kind = "categorical" if feed.one_hot else "sparse_categorical"
     classifier.compile(optimizer, loss=f"{kind}_crossentropy", metrics=["accuracy"])
@@ -173,9 +179,9 @@ def _build_training(classifier, images, labels):
     classifier.reset_metrics()
 
 
-def _recipe(labels, freeze_backbone, wide):
+def _recipe(labels, pretrained, freeze_backbone, wide):
     if labels < recipes.MANY_LABELS:
-        return recipes.FEW_LABELS
+        return recipes.FEW_LABELS_PRETRAINED if pretrained else recipes.FEW_LABELS
     if freeze_backbone:
         return recipes.LINEAR_EVALUATION
     return recipes.FINE_TUNE_WIDE if wide else recipes.FINE_TUNE_10_PERCENT

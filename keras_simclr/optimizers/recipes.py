@@ -138,11 +138,13 @@ FINE_TUNE_10_PERCENT = Recipe(
 )
 FINE_TUNE_WIDE = Recipe(optimizer="lars", rate=0.002, scaling="sqrt", warmup_epochs=0, epochs=30)
 
-# Any training on fewer than MANY_LABELS labels: no paper's, but Keras' default decay.
+# Any training on fewer than MANY_LABELS labels: no paper's, but Keras' default decay. A pretrained
+# encoder, on which the logits begin as a linear probe, is moved more carefully.
 MANY_LABELS = 10_000
 FEW_LABELS = Recipe(
     optimizer="adamw", rate=1e-3, scaling="constant", weight_decay=0.004, warmup_epochs=0
 )
+FEW_LABELS_PRETRAINED = dataclasses.replace(FEW_LABELS, rate=3e-4)
 
 
 def pretraining_recipe(height, width, epochs=None):

@@ -18,12 +18,14 @@ class LabelledFeed(batches.Feed):
         num_classes: Number of classes.
         labels: Number of labelled pictures, as far as known.
         one_hot: Whether labels are rows of `num_classes` numbers instead of integers.
+        a_pass: Batches in one pass over the data, or None where that is not known.
     """
 
     example: tuple
     num_classes: int
     labels: int
     one_hot: bool
+    a_pass: int | None
 
 
 class DatasetBatches(keras.utils.PyDataset):
@@ -81,13 +83,22 @@ def labelled_feed(x, y, value_range, *, num_classes, batch_size, steps, least_st
     labels = check_labels(y, num_classes, count=len(images))
     num_classes = num_classes or _count_classes(labels)
     batch_size = min(batch_size or batches.DEFAULT_BATCH_SIZE, len(images))
-    steps = steps or max(least_steps, len(images) // batch_size)
+    a_pass = len(images) // batch_size
+    steps = steps or max(least_steps, a_pass)
     data = batches.ArrayBatches(
         images, labels, batch_size=batch_size, seed=seed, drop_remainder=True, steps=steps
     )
     example = images[:1], labels[:1]
     return LabelledFeed(
-        data, images[:1], batch_size, len(data), example, num_classes, len(labels), labels.ndim == 2
+        data,
+        images[:1],
+        batch_size,
+        len(data),
+        example,
+        num_classes,
+        len(labels),
+        labels.ndim == 2,
+        a_pass,
     )
 
 
@@ -119,6 +130,7 @@ def _dataset_feed(x, y, value_range, num_classes, batch_size, steps, least_steps
         num_classes,
         (a_pass or steps) * len(images),
         labels.ndim == 2,
+        a_pass,
     )
 
 

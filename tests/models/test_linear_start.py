@@ -1,0 +1,77 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_simclr.optimizers import recipes
+
+
+@pytest.fixture(scope="module")
+def pretrained(make_model, pictures):
+    """Return one model for all tests, since fine-tuning never changes it."""
+    model = make_model()
+    model.fit(pictures[0], verbose=0)
+    return model
+
+
+def at_the_start(model, images, labels, **arguments):
+    """Return the classifier as it is before its first step."""
+    still = {"optimizer": keras.optimizers.SGD(0.0), "freeze_backbone": True, "epochs": 1}
+    return model.fine_tune(images, labels, augmenter=None, verbose=0, **still, **arguments)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("form", ["integers", "one-hot"])
+def test_the_logits_begin_as_a_linear_probe(form, classes, pretrained, pictures):
+    images = pictures[0]
+    features = pretrained.predict(images, verbose=0)
+    strongest = features[:, features.std(0).argmax()]
+    labels = strongest.argsort().argsort() * classes // 24  # what one feature tells
+    given = np.eye(classes)[labels] if form == "one-hot" else labels
+    found = at_the_start(pretrained, images, given).predict(images, verbose=0)
+    assert (found.argmax(1) == labels).mean() >= 0.8
+
+
+def test_features_that_hardly_vary_are_not_blown_up(pretrained, pictures):
+    kernel, _ = at_the_start(pretrained, *pictures).get_layer("logits").get_weights()
+    spread = pretrained.predict(pictures[0], verbose=0).std(0)
+    assert np.abs(kernel).max() < 10 / spread.max()
+
+
+def test_the_batches_of_a_dataset_are_probed_together(pretrained, pictures):
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensor_slices(pictures).batch(8)
+    from_dataset = at_the_start(pretrained, data, None)
+    from_arrays = at_the_start(pretrained, *pictures)
+    np.testing.assert_allclose(
+        from_dataset.get_weights()[-1], from_arrays.get_weights()[-1], atol=1e-3
+    )
+
+
+def test_a_class_without_labels_keeps_to_zero(pretrained, pictures):
+    classifier = at_the_start(pretrained, *pictures, num_classes=4)
+    kernel, bias = classifier.get_layer("logits").get_weights()
+    assert np.abs(kernel[:, :2]).max() > 0.01
+    assert not kernel[:, 2:].any() and not bias[2:].any()
+
+
+def test_the_features_of_the_middle_layer_are_probed_if_it_is_kept(pretrained, pictures):
+    classifier = at_the_start(pretrained, *pictures, projection_layers=1)
+    assert classifier.evaluate(*pictures, verbose=0)[1] > 0.6
+
+
+def test_class_weights_count(pretrained, pictures):
+    classifier = at_the_start(pretrained, *pictures, class_weight={0: 1.0, 1: 1e-6})
+    assert (classifier.predict(pictures[0], verbose=0).argmax(1) == 0).all()
+
+
+@pytest.mark.filterwarnings("ignore:This model was not pretrained")
+def test_without_pretraining_the_logits_begin_at_random(make_model, pictures):
+    kernel, bias = at_the_start(make_model(), *pictures).get_layer("logits").get_weights()
+    assert 0 < np.abs(kernel).max() < 0.05 and not bias.any()
+
+
+def test_with_many_labels_the_logits_begin_at_random(pretrained, pictures, monkeypatch):
+    monkeypatch.setattr(recipes, "MANY_LABELS", 24)
+    kernel, _ = at_the_start(pretrained, *pictures).get_layer("logits").get_weights()
+    assert 0 < np.abs(kernel).max() < 0.05
