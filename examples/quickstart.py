@@ -4,7 +4,7 @@
 
 Pretrains on 1,347 pictures of scikit-learn's digits without their labels, then fine-tunes with 1,
 5 and 10 labels a class. Prints accuracy on 450 other digits, mean and standard error over five
-draws of the labels, and writes three pictures.
+draws of the labels, and writes three pictures. Takes about 5 minutes on two cores.
 """
 
 import argparse
@@ -26,8 +26,8 @@ IMAGE_SIZE = 16
 PRETRAINING_EPOCHS = 60
 LABELS_PER_CLASS = (1, 5, 10)
 DRAWS = 5
-BATCH_SIZE = 50  # of the labelled pictures
-STEPS = 300  # of fine-tuning, by default
+BATCH_SIZE = 40  # of the labelled pictures
+STEPS = 300  # of fine-tuning
 SCRATCH_RATES = (1e-3, 3e-3)
 METHODS = ("pixels", "SimCLR, linear", "from scratch", "SimCLR, fine-tuned")
 
@@ -73,7 +73,14 @@ def accuracies(model, train, test, per_class, seed):
 
     def fine_tuned(start, **options):
         classifier = start.fine_tune(
-            images, labels, num_classes=10, batch_size=BATCH_SIZE, verbose=0, **options
+            images,
+            labels,
+            num_classes=10,
+            batch_size=BATCH_SIZE,
+            epochs=1,
+            steps_per_epoch=STEPS,
+            verbose=0,
+            **options,
         )
         return classifier.evaluate(*test, verbose=0, return_dict=True)["accuracy"]
 

@@ -118,11 +118,12 @@ def short_fine_tuning(monkeypatch):
         monkeypatch.setattr(keras_simclr.models.classifier, name, 2)
 
 
-def test_the_quickstart_runs_when_shortened(tmp_path, monkeypatch, capsys, short_fine_tuning):
+def test_the_quickstart_runs_when_shortened(tmp_path, monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location("quickstart", ROOT / "examples/quickstart.py")
     quickstart = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(quickstart)
-    for name, value in {"PRETRAINING_EPOCHS": 1, "LABELS_PER_CLASS": (1,), "DRAWS": 2}.items():
+    short = {"PRETRAINING_EPOCHS": 1, "LABELS_PER_CLASS": (1,), "DRAWS": 2, "STEPS": 2}
+    for name, value in short.items():
         monkeypatch.setattr(quickstart, name, value)
     (pictures, labels), test = quickstart.load_digits(image_size=16)
     few = (pictures[:200], labels[:200]), (test[0][:50], test[1][:50])
