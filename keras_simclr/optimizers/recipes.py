@@ -107,7 +107,7 @@ CIFAR = Recipe(
     optimizer="lars", rate=1.0, scaling="linear", weight_decay=1e-4, temperature=0.5, epochs=1000
 )
 
-# Pretraining for few epochs: no paper's, but better than LARS after 6 and 20 epochs on CIFAR-10
+# Pretraining for few epochs: no paper's, but better than LARS after 6 epochs on CIFAR-10
 # (benchmarks/RESULTS.md). The peak is 0.0032 at the batch of 256.
 FEW_EPOCHS = 100
 CIFAR_FEW_EPOCHS = Recipe(
