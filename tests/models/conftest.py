@@ -46,3 +46,11 @@ def pictures():
         0, 50, size=(24, 12, 12, 3)
     )
     return noisy.astype("uint8"), labels
+
+
+@pytest.fixture(scope="module")
+def pretrained(make_model, pictures):
+    """Return one model for all tests of a file, since fine-tuning never changes it."""
+    model = make_model()
+    model.fit(pictures[0], verbose=0)
+    return model

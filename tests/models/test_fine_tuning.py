@@ -8,14 +8,6 @@ import pytest
 from keras_simclr.training.batches import ArrayBatches
 
 
-@pytest.fixture(scope="module")
-def pretrained(make_model, pictures):
-    """Return one model for all tests, since fine-tuning never changes it."""
-    model = make_model()
-    model.fit(pictures[0], verbose=0)
-    return model
-
-
 def fine_tune(model, pictures, **arguments):
     return model.fine_tune(*pictures, **{"epochs": 2, "verbose": 0, **arguments})
 

@@ -5,14 +5,6 @@ import pytest
 from keras_simclr.optimizers import recipes
 
 
-@pytest.fixture(scope="module")
-def pretrained(make_model, pictures):
-    """Return one model for all tests, since fine-tuning never changes it."""
-    model = make_model()
-    model.fit(pictures[0], verbose=0)
-    return model
-
-
 def at_the_start(model, images, labels, **arguments):
     """Return the classifier as it is before its first step."""
     still = {"optimizer": keras.optimizers.SGD(0.0), "freeze_backbone": True, "epochs": 1}
