@@ -19,6 +19,7 @@ from keras import layers
 from keras_simclr import SimCLR, SimCLRAugmenter
 from keras_simclr.datasets import load_digits
 from keras_simclr.evaluation import linear_probe
+from keras_simclr.layers import presets
 from keras_simclr.optimizers import warmup_cosine
 from keras_simclr.plotting import plot_history, plot_label_efficiency, plot_views
 
@@ -50,7 +51,7 @@ def backbone():
 
 def untrained(seed):
     """Return a model that has seen nothing; digits are not mirrored and only gently cropped."""
-    augmenter = SimCLRAugmenter(area=(0.25, 1.0), horizontal_flip=0.0, seed=seed)
+    augmenter = SimCLRAugmenter(**presets.SMALL_GRAY, seed=seed)
     return SimCLR(backbone(), augmenter=augmenter, seed=seed)
 
 

@@ -1,11 +1,26 @@
 """Resizing as a matrix product: one row of weights for each row that comes out."""
 
+import math
+from typing import Any, NamedTuple
+
 from keras import ops
 
-KERNELS = ("bicubic", "bilinear")
+RADII = {"bicubic": 2, "bilinear": 1}  # pixels
+BLOCK = 32  # rows or columns of a banded matrix that are multiplied together
 
 
-def interpolation_matrix(start, length, flip, in_size, out_size, kernel, antialias=False):
+class Taps(NamedTuple):
+    """The pixels that count for each one that comes out: what the matrix holds besides zeros.
+
+    The first of them, whole numbers of shape (N, out_size), and the weights of this one and of
+    those after it, (N, out_size, taps).
+    """
+
+    first: Any
+    weights: Any
+
+
+def interpolation_taps(start, length, flip, in_size, out_size, kernel, antialias=False):
     """Weights that resize the stretch [start, start + length) of an axis to `out_size`.
 
     As in TensorFlow 2: pixels have their centres at halves, bicubic is the kernel of Keys with
@@ -21,21 +36,29 @@ def interpolation_matrix(start, length, flip, in_size, out_size, kernel, antiali
         antialias: Whether to widen the kernel when shrinking.
 
     Returns:
-        Float32 tensor of shape (N, out_size, in_size).
+        `Taps`, of which `banded` makes matrices (N, out_size, in_size).
     """
-    start, length = (ops.reshape(value, (-1, 1, 1)) for value in (start, length))
-    row = ops.reshape(ops.arange(out_size, dtype="float32"), (1, -1, 1))
+    start, length = (ops.reshape(value, (-1, 1)) for value in (start, length))
+    row = ops.reshape(ops.arange(out_size, dtype="float32"), (1, -1))
     if flip is not None:
-        row = ops.where(ops.reshape(flip, (-1, 1, 1)), out_size - 1 - row, row)
+        row = ops.where(ops.reshape(flip, (-1, 1)), out_size - 1 - row, row)
     scale = length / out_size
-    centre = start + (row + 0.5) * scale - 0.5
-    pixel = ops.reshape(ops.arange(in_size, dtype="float32"), (1, 1, -1))
+    centre = start + (row + 0.5) * scale - 0.5  # (N, out_size)
+    wider = ops.maximum(scale, 1.0) if antialias else 1.0
+    first = ops.floor(centre - RADII[kernel] * wider) + 1.0
+    most = max(in_size / out_size, 1.0) if antialias else 1.0
+    taps = ops.arange(math.ceil(2 * RADII[kernel] * most), dtype="float32")
+    start, length, centre, first = (
+        ops.expand_dims(value, 2) for value in (start, length, centre, first)
+    )
+    pixel = first + taps  # (N, out_size, taps)
     distance = ops.abs(pixel - centre)
     if antialias:
-        distance = distance / ops.maximum(scale, 1.0)
+        distance = distance / ops.expand_dims(wider, 2)
     inside = ops.logical_and(pixel >= start, pixel < start + length)
     weights = ops.where(inside, _kernel(distance, kernel), 0.0)
-    return weights / ops.sum(weights, axis=-1, keepdims=True)
+    weights = weights / ops.sum(weights, axis=-1, keepdims=True)
+    return Taps(first[:, :, 0], weights)
 
 
 def pictures_to_planes(images, rows, columns):
@@ -50,14 +73,6 @@ def pictures_to_planes(images, rows, columns):
     return _weigh_columns(planes, columns)
 
 
-def planes_to_pictures(planes, rows, columns):
-    """Apply row weights (N, h, H) and column weights (N, w, W) to planes (N, C, H, W)."""
-    planes = _weigh_columns(planes, columns)
-    channels, height, width = planes.shape[1:]
-    images = ops.reshape(ops.transpose(planes, (0, 2, 3, 1)), (-1, height, width * channels))
-    return ops.reshape(ops.matmul(rows, images), (-1, rows.shape[1], width, channels))
-
-
 def _weigh_columns(planes, columns):
     channels, height, width = planes.shape[1:]
     rows = ops.reshape(planes, (-1, channels * height, width))
@@ -65,11 +80,40 @@ def _weigh_columns(planes, columns):
     return ops.reshape(rows, (-1, channels, height, columns.shape[1]))
 
 
+def blurred_pictures(planes, rows, columns, radius):
+    """Apply row weights (N, H, H) and column weights (N, W, W) to planes (N, C, H, W).
+
+    Weights further than `radius` from the diagonal are zero: each block of what comes out is the
+    product of the few pixels that count for it. The result is pictures (N, H, W, C).
+    """
+    channels, height, width = planes.shape[1:]
+    planes = ops.reshape(planes, (-1, channels * height, width))
+    parts = [
+        ops.matmul(planes[:, :, near], ops.swapaxes(columns[:, block, near], 1, 2))
+        for block, near in _blocks(width, radius)
+    ]
+    planes = ops.reshape(ops.concatenate(parts, axis=2), (-1, channels, height, width))
+    images = ops.reshape(ops.transpose(planes, (0, 2, 3, 1)), (-1, height, width * channels))
+    parts = [
+        ops.matmul(rows[:, block, near], images[:, near]) for block, near in _blocks(height, radius)
+    ]
+    return ops.reshape(ops.concatenate(parts, axis=1), (-1, height, width, channels))
+
+
+def _blocks(size, radius):
+    """Return slices of an axis, and for each that of all pixels within `radius`."""
+    return [
+        (slice(start, start + BLOCK), slice(max(start - radius, 0), start + BLOCK + radius))
+        for start in range(0, size, BLOCK)
+    ]
+
+
 def check_kernel(interpolation):
     """Raise a ValueError unless the kernel is known."""
-    if interpolation not in KERNELS:
+    if interpolation not in RADII:
+        known = tuple(RADII)
         raise ValueError(
-            f"`interpolation` must be one of {KERNELS}. Received: interpolation={interpolation!r}."
+            f"`interpolation` must be one of {known}. Received: interpolation={interpolation!r}."
         )
 
 

@@ -6,21 +6,21 @@ import keras
 from keras import ops
 
 from keras_simclr.layers.random_transform import (
-    GROUP,
     RandomTransform,
     check_number,
     check_probability,
     per_picture,
 )
+from keras_simclr.training.execution import GROUP, choose, clip
 
-TINY = 1e-12
+TINY, HUGE = 1e-12, 1e30
 STEPS = 4
 
 
 class Jitter(NamedTuple):
     """Factors and hue shift of each picture, (N,), and the order of its steps, (N, 4).
 
-    Of the orders, that of the first of each 16 pictures holds for all of them.
+    Each 16 pictures in a row have one order.
     """
 
     brightness: Any
@@ -109,7 +109,7 @@ class RandomColorJitter(RandomTransform):
         order = ops.repeat(order, GROUP, axis=0)[:batch_size]
         return Jitter(brightness, contrast, saturation, hue, order)
 
-    def apply_to_planes(self, planes, parameters):
+    def apply_to_planes(self, planes, prepared):
         """Take the four steps in the order of the group."""
         steps = [_brightness, _contrast]
         if planes.shape[1] == 3:
@@ -118,7 +118,7 @@ class RandomColorJitter(RandomTransform):
             steps += [_nothing, _nothing]
 
         def step(place, planes):
-            return ops.switch(parameters.order[0, place], steps, planes, parameters)
+            return choose(prepared.order[:, place], steps, planes, prepared)
 
         return ops.fori_loop(0, STEPS, step, planes)
 
@@ -135,13 +135,13 @@ class RandomColorJitter(RandomTransform):
 
 
 def _brightness(planes, jitter):
-    return ops.clip(planes * per_picture(jitter.brightness), 0.0, 1.0)
+    return clip(planes * per_picture(jitter.brightness), 0.0, 1.0)
 
 
 def _contrast(planes, jitter):
     factor = per_picture(jitter.contrast)
     mean = ops.mean(planes, axis=(2, 3), keepdims=True)
-    return ops.clip(planes * factor + mean * (1.0 - factor), 0.0, 1.0)
+    return clip(planes * factor + mean * (1.0 - factor), 0.0, 1.0)
 
 
 def _saturation(planes, jitter):
@@ -152,37 +152,32 @@ def _saturation(planes, jitter):
     """
     value = ops.max(planes, axis=1, keepdims=True)
     chroma = value - ops.min(planes, axis=1, keepdims=True)
-    factor = ops.minimum(
-        per_picture(jitter.saturation), ops.maximum(value, 0.0) / ops.maximum(chroma, TINY)
-    )
-    return ops.clip(value - (value - planes) * factor, 0.0, 1.0)
+    factor = ops.minimum(per_picture(jitter.saturation), clip(value, 0.0) / clip(chroma, TINY))
+    return clip(planes * factor + value * (1.0 - factor), 0.0, 1.0)
 
 
 def _hue(planes, jitter):
     """Turn the hue by a share of the colour circle.
 
-    With V the largest channel, m the smallest, C = V - m and the hue h in turns, the channels of
-    HSV are m + C clip(|6 frac(h + o) - 3| - 1, 0, 1), o = 0, 2/3, 1/3 for red, green, blue.
+    With V the largest channel, m the smallest and C = V - m, the distance of the hue from red is
+    1 + (G + B - R - m) / C sixths of the circle, towards blue if B > G. With the hue h in sixths,
+    a channel of HSV is m + C t, where t is |h - 3| - 1 for red, 2 - |h - 2| for green and
+    2 - |h - 4| for blue, clipped to [0, 1]. No comparison: they are slow on PyTorch.
     """
     red, green, blue = (planes[:, channel : channel + 1] for channel in range(3))
-    value = ops.maximum(ops.maximum(red, green), blue)
     least = ops.minimum(ops.minimum(red, green), blue)
-    chroma = value - least
-    sixth = 1.0 / (6.0 * ops.maximum(chroma, TINY))
-    hue = ops.where(
-        red == value,
-        (green - blue) * sixth,
-        ops.where(green == value, (blue - red) * sixth + 1 / 3, (red - green) * sixth + 2 / 3),
-    )
-    hue = hue + per_picture(jitter.hue)
-
-    def channel(offset):
-        turned = hue + offset
-        distance = ops.abs(6.0 * (turned - ops.floor(turned)) - 3.0) - 1.0
-        return least + chroma * ops.clip(distance, 0.0, 1.0)
-
-    turned = ops.concatenate([channel(0.0), channel(2 / 3), channel(1 / 3)], axis=1)
-    return ops.clip(turned, 0.0, 1.0)
+    chroma = ops.maximum(ops.maximum(red, green), blue) - least
+    distance = 1.0 + (green + blue - red - least) / clip(chroma, TINY)
+    towards_green = clip((green - blue) * HUGE + 1.0, -1.0, 1.0)
+    turned = towards_green * distance * (1 / 6) + per_picture(jitter.hue)
+    sixths = 6.0 * (turned - ops.floor(turned))
+    shares = [
+        clip(abs(sixths - 3.0), 1.0, 2.0) - 1.0,
+        2.0 - clip(abs(sixths - 2.0), 1.0, 2.0),
+        2.0 - clip(abs(sixths - 4.0), 1.0, 2.0),
+    ]
+    turned = ops.concatenate([least + chroma * share for share in shares], axis=1)
+    return clip(turned, 0.0, 1.0)
 
 
 def _nothing(planes, jitter):

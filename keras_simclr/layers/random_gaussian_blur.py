@@ -4,9 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_simclr.layers.interpolation import planes_to_pictures
+from keras_simclr.layers.interpolation import blurred_pictures
 from keras_simclr.layers.random_resized_crop import check_interval
 from keras_simclr.layers.random_transform import RandomTransform, check_probability
+from keras_simclr.training.execution import where_chosen
 
 BORDERS = ("renormalize", "zeros")
 
@@ -70,25 +71,36 @@ class RandomGaussianBlur(RandomTransform):
         sigma = self.uniform((batch_size,), *self.sigma)
         return ops.where(self.happens(batch_size, self.probability), sigma, 0.0)
 
-    def leave(self, planes, parameters):
+    def prepare(self, parameters, input_shape):
+        """Compute which pictures are blurred, (N,), and half of each kernel, (N, radius + 2)."""
+        radius = input_shape[1] // 20
+        squares = ops.reshape(ops.arange(radius + 1, dtype="float32") ** 2, (1, -1))
+        variance = ops.expand_dims(ops.maximum(parameters, 1e-3) ** 2, 1)
+        kernel = ops.exp(-squares / (2.0 * variance))
+        kernel = kernel / (2.0 * ops.sum(kernel, axis=1, keepdims=True) - 1.0)
+        return parameters > 0, ops.pad(kernel, ((0, 0), (0, 1)))
+
+    def leave(self, planes, prepared):
         """Blur along the rows and along the columns."""
         height, width = planes.shape[2:]
-        radius = height // 20
-        if radius == 0:
-            return super().leave(planes, parameters)
-        rows = self._weights(parameters, height, radius)
-        columns = rows if height == width else self._weights(parameters, width, radius)
-        return planes_to_pictures(planes, rows, columns)
+        if height < 20:
+            return super().leave(planes, prepared)
 
-    def _weights(self, sigma, size, radius):
-        """Return the banded matrices (N, size, size) of the kernels."""
-        squares = ops.reshape(ops.arange(radius + 1, dtype="float32") ** 2, (1, -1))
-        variance = ops.expand_dims(ops.maximum(sigma, 1e-3) ** 2, 1)
-        kernel = ops.exp(-squares / (2.0 * variance))  # (N, radius + 1)
-        kernel = kernel / (2.0 * ops.sum(kernel, axis=1, keepdims=True) - 1.0)
-        kernel = ops.pad(kernel, ((0, 0), (0, 1)))
+        def blurred(planes, kernel):
+            rows = self._weights(kernel, height)
+            columns = rows if height == width else self._weights(kernel, width)
+            return blurred_pictures(planes, rows, columns, kernel.shape[1] - 2)
+
+        def as_they_are(planes):
+            return super(RandomGaussianBlur, self).leave(planes, None)
+
+        chosen, kernel = prepared
+        return where_chosen(chosen, blurred, as_they_are, planes, kernel)
+
+    def _weights(self, kernel, size):
+        """Return the banded matrices (N, size, size) of kernels (N, radius + 2)."""
         place = np.arange(size)
-        distance = np.minimum(np.abs(place[:, None] - place[None, :]), radius + 1)
+        distance = np.minimum(np.abs(place[:, None] - place[None, :]), kernel.shape[1] - 1)
         weights = ops.reshape(ops.take(kernel, distance.ravel(), axis=1), (-1, size, size))
         if self.border == "zeros":
             return weights

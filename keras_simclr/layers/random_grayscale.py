@@ -45,12 +45,12 @@ class RandomGrayscale(RandomTransform):
         """Draw which pictures become grey, booleans of shape (N,)."""
         return self.happens(batch_size, self.probability) if training else None
 
-    def apply_to_planes(self, planes, parameters):
+    def apply_to_planes(self, planes, prepared):
         """Make the chosen pictures grey."""
         if planes.shape[1] != 3:
             return planes
         grey = sum(weight * planes[:, i : i + 1] for i, weight in enumerate(LUMA))
-        return ops.where(per_picture(parameters), grey, planes)
+        return planes + per_picture(ops.cast(prepared, "float32")) * (grey - planes)
 
     def get_config(self):
         """Return what `from_config` takes."""

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_simclr.layers.interpolation import (
     check_kernel,
-    interpolation_matrix,
+    interpolation_taps,
     pictures_to_planes,
 )
 from keras_simclr.layers.random_transform import (
@@ -17,6 +17,7 @@ from keras_simclr.layers.random_transform import (
     is_number,
     is_pair,
 )
+from keras_simclr.training.execution import banded
 
 ATTEMPTS = 10  # boxes drawn for each picture, of which the first that is allowed counts
 SMALLEST = 4  # pixels a side
@@ -111,14 +112,22 @@ class RandomResizedCrop(RandomTransform):
             top, left, box_height, box_width, self.happens(batch_size, self.horizontal_flip)
         )
 
-    def enter(self, images, parameters):
-        """Cut, resize and mirror."""
-        height, width = images.shape[1:3]
+    def prepare(self, parameters, input_shape):
+        """Compute which pixels count, for rows and for columns."""
+        height, width = input_shape[1:3]
         out_height, out_width = self.image_size or (height, width)
         options = {"kernel": self.interpolation, "antialias": self.antialias}
         top, left, box_height, box_width, flip = parameters
-        rows = interpolation_matrix(top, box_height, None, height, out_height, **options)
-        columns = interpolation_matrix(left, box_width, flip, width, out_width, **options)
+        return (
+            interpolation_taps(top, box_height, None, height, out_height, **options),
+            interpolation_taps(left, box_width, flip, width, out_width, **options),
+        )
+
+    def enter(self, images, prepared):
+        """Cut, resize and mirror."""
+        rows, columns = (
+            banded(*taps, size) for taps, size in zip(prepared, images.shape[1:3], strict=True)
+        )
         return pictures_to_planes(images, rows, columns)
 
     def compute_output_shape(self, input_shape):

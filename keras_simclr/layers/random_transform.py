@@ -9,17 +9,16 @@ from keras import ops
 from keras_simclr.training.execution import map_groups
 from keras_simclr.training.views import derived_seed
 
-GROUP = 16  # pictures that share one draw where an own draw for each would cost much
-
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
 class RandomTransform(keras.layers.Layer):
     """Base of the random transforms: `call` is `sample`, then `apply`.
 
-    A transform says with `sample` what is random. What is computed goes in three steps, of which
-    it replaces those that it needs: `enter` takes pictures (N, H, W, C) to planes (N, C, H, W),
-    `apply_to_planes` works on these, and `leave` takes them back. Pictures are in [0, 1] there,
-    and float32 whatever the dtype policy.
+    A transform says with `sample` what is random. What is computed goes in four steps, of which
+    it replaces those that it needs. `prepare` computes from the parameters, for all pictures at
+    once, what the other steps take in their place. These work on groups of pictures: `enter`
+    takes pictures (N, H, W, C) to planes (N, C, H, W), `apply_to_planes` works on these, and
+    `leave` takes them back. Pictures are in [0, 1] there, and float32 whatever the dtype policy.
 
     Args:
         value_range: (low, high) of the pictures. Defaults to (0, 255).
@@ -44,15 +43,19 @@ class RandomTransform(keras.layers.Layer):
         """Draw the parameters for pictures of `height` x `width`; None where nothing happens."""
         raise NotImplementedError
 
-    def enter(self, images, parameters):
+    def prepare(self, parameters, input_shape):
+        """Compute what takes little room; a structure of tensors of shape (N, ...) and None."""
+        return parameters
+
+    def enter(self, images, prepared):
         """Take pictures (N, H, W, C) to planes (N, C, h, w)."""
         return ops.transpose(images, (0, 3, 1, 2))
 
-    def apply_to_planes(self, planes, parameters):
+    def apply_to_planes(self, planes, prepared):
         """Transform planes (N, C, H, W)."""
         return planes
 
-    def leave(self, planes, parameters):
+    def leave(self, planes, prepared):
         """Take planes (N, C, H, W) to pictures (N, H, W, C)."""
         return ops.transpose(planes, (0, 2, 3, 1))
 
@@ -70,12 +73,14 @@ class RandomTransform(keras.layers.Layer):
         if parameters is None:
             return ops.cast(images, "float32")
 
-        def transform(group, parameters):
-            planes = self.enter(to_unit_range(group, self.value_range), parameters)
-            pictures = self.leave(self.apply_to_planes(planes, parameters), parameters)
+        def transform(group, prepared):
+            planes = self.enter(to_unit_range(group, self.value_range), prepared)
+            pictures = self.leave(self.apply_to_planes(planes, prepared), prepared)
             return from_unit_range(pictures, self.value_range)
 
-        return map_groups(transform, images, parameters, GROUP)
+        prepared = self.prepare(parameters, images.shape)
+        shapes = (images.shape[1:], self.compute_output_shape(images.shape)[1:])
+        return map_groups(transform, images, prepared, max(map(math.prod, shapes)))
 
     def call(self, images, training=True):
         """Draw and apply; with `training=False` nothing is random."""

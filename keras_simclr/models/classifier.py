@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_simclr.layers import SimCLRAugmenter
+from keras_simclr.layers import SimCLRAugmenter, TwoAugmenters
 from keras_simclr.models.linear_start import start_as_linear_probe
 from keras_simclr.models.resnet import ResNet
 from keras_simclr.optimizers import recipes
@@ -162,11 +162,13 @@ def _views(model, augmenter):
     if augmenter is None:
         return None
     if augmenter == "default":
-        own = isinstance(model.augmenter, SimCLRAugmenter)
-        config = model.augmenter.get_config() if own else {"value_range": model.value_range}
+        used = model.augmenter
+        used = used.first if isinstance(used, TwoAugmenters) else used
+        own = isinstance(used, SimCLRAugmenter)
+        config = used.get_config() if own else {"value_range": model.value_range}
+        left_out = {"jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "custom": []}
         seed = model.sub_seed("labelled views")
-        parts = {"jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "seed": seed, "name": None}
-        augmenter = SimCLRAugmenter.from_config({**config, **parts})
+        augmenter = SimCLRAugmenter.from_config({**config, **left_out, "seed": seed, "name": None})
     return view_function(augmenter)
 
 

@@ -40,7 +40,9 @@ def _probe(features, labels, num_classes, class_weight):
     mean, variance = features.mean(0), features.var(0)
     deviation = np.sqrt(np.maximum(variance, variance.mean()) + np.finfo("float32").tiny)
     scaled = (features - mean) / deviation
-    fitted = LogisticRegression(class_weight=class_weight, max_iter=1000).fit(scaled, labels)
+    present = np.unique(labels)
+    weights = class_weight and {c: w for c, w in class_weight.items() if c in present}
+    fitted = LogisticRegression(class_weight=weights, max_iter=1000).fit(scaled, labels)
     coefficients, intercept = fitted.coef_, fitted.intercept_
     if len(fitted.classes_) == 2:
         coefficients = np.concatenate([-coefficients, coefficients]) / 2

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_simclr.layers import SimCLRAugmenter
+from keras_simclr.layers import SimCLRAugmenter, TwoAugmenters
 from keras_simclr.layers.random_resized_crop import size_pair
 from keras_simclr.layers.random_transform import check_value_range
 from keras_simclr.losses import NTXentLoss, contrastive_accuracy
@@ -21,7 +21,7 @@ from keras_simclr.optimizers import pretraining_recipe
 from keras_simclr.training.batches import evaluation_feed, is_array, training_feed
 from keras_simclr.training.checks import StopOnNonFiniteLoss
 from keras_simclr.training.step import test_on_views, train_on_views
-from keras_simclr.training.views import derived_seed
+from keras_simclr.training.views import derived_seed, uncompilable_layers
 
 UNBUILT = (
     "The encoder is made when the size of the pictures is known. Call `fit`, call the model on "
@@ -42,8 +42,9 @@ class SimCLR(keras.Model):
             vector. One of ours sees pictures scaled to [0, 1], another one sees them in
             `value_range`. Defaults to "resnet50".
         projection_head: Any Keras layer from h to z. Defaults to `ProjectionHead()`.
-        augmenter: Any Keras layer that makes pictures into random views. Defaults to
-            `SimCLRAugmenter` for the size of the views.
+        augmenter: Any Keras layer that makes pictures into random views, or two of them, one for
+            the first and one for the second views. Defaults to `SimCLRAugmenter` for the size of
+            the views.
         temperature: Of the loss, positive. Defaults to the recipe's: 0.5 for views of at most 32
             pixels a side, otherwise 0.1.
         image_size: Size of the views in pixels, an int or (height, width). Defaults to the size
@@ -85,7 +86,8 @@ class SimCLR(keras.Model):
         self.value_range = check_value_range(value_range)
         self.seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
         self.projection_head = projection_head or ProjectionHead(name="projection_head")
-        self.augmenter = augmenter
+        two = isinstance(augmenter, (tuple, list))
+        self.augmenter = TwoAugmenters(*augmenter) if two else augmenter
         self._given_augmenter = augmenter is not None
         is_name = isinstance(backbone, str)
         self._set_untracked("backbone", resnet_by_name(backbone) if is_name else backbone)
@@ -430,7 +432,7 @@ def _python_random(seed):
 
 
 def _warn_if_not_compiled(augmenter):
-    slow = [layer.name for layer in augmenter._flatten_layers() if not layer.supports_jit]
+    slow = uncompilable_layers(augmenter)
     if slow:
         warnings.warn(
             f"The layers {slow} of the augmenter cannot be compiled, so on JAX, and on TensorFlow "

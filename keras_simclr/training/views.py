@@ -39,13 +39,18 @@ def draw_views(augmenter, images, step, evaluation=False, values=()):
         return augmenter(images, training=True)
 
 
+def uncompilable_layers(augmenter):
+    """Return the names of the layers that neither JAX nor XLA can compile."""
+    return [layer.name for layer in augmenter._flatten_layers() if not layer.supports_jit]
+
+
 def view_function(augmenter):
     """Return the compiled function (pictures, step) -> one view of each, a NumPy array."""
 
     def views(images, step):
         return draw_views(augmenter, images, step)
 
-    if keras.backend.backend() == "jax":
+    if keras.backend.backend() == "jax" and not uncompilable_layers(augmenter):
         import jax
 
         views = jax.jit(views)

@@ -12,6 +12,7 @@ from keras_simclr.layers import (
     RandomGaussianBlur,
     RandomGrayscale,
     RandomResizedCrop,
+    RandomSolarize,
     SimCLRAugmenter,
 )
 
@@ -20,6 +21,7 @@ LAYERS = {
     "crop": (RandomResizedCrop, {**SEEDED, "image_size": (17, 21), "horizontal_flip": 0.5}),
     "jitter": (RandomColorJitter, {**SEEDED, "probability": 0.7}),
     "grayscale": (RandomGrayscale, {**SEEDED, "probability": 0.5}),
+    "solarize": (RandomSolarize, {**SEEDED, "probability": 0.5}),
     "blur": (RandomGaussianBlur, {**SEEDED, "probability": 0.7, "border": "zeros"}),
     "center crop": (CenterCrop, {"image_size": (17, 21)}),
     "augmenter": (
@@ -187,6 +189,7 @@ CHANGED = {
         "probability": 0.5,
     },
     "grayscale": {"probability": 0.9},
+    "solarize": {"probability": 0.9, "threshold": 0.3},
     "blur": {"probability": 0.9, "sigma": (0.5, 0.7), "border": "renormalize"},
     "center crop": {"image_size": (9, 12), "proportion": 0.7},
     "augmenter": {

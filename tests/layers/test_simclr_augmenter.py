@@ -8,9 +8,14 @@ from keras_simclr.layers import (
     RandomColorJitter,
     RandomGaussianBlur,
     RandomGrayscale,
+    RandomQuarterTurn,
     RandomResizedCrop,
+    RandomSolarize,
     SimCLRAugmenter,
+    check_augmenter,
+    presets,
 )
+from keras_simclr.training.views import view_function
 
 DRAWS = 16 * 500
 
@@ -174,6 +179,7 @@ def test_a_model_knows_the_size_of_the_views_beforehand():
         ({"strength": 3.0}, r"`strength` must lie in \[0, 2.5\]. Received: strength=3.0"),
         ({"area": 0.5}, "`area` must .*Received: area=0.5"),
         ({"jitter": None}, "`jitter` must .*Received: jitter=None"),
+        ({"custom": ["blur"]}, r"`custom` must .*Received: custom=\['blur'\]"),
         ({"value_range": 255}, "`value_range` must .*Received: value_range=255"),
         ({"strength": -1}, "`strength` must .*Received: strength=-1"),
         ({"area": (0, 1)}, r"`area` must .*Received: area=\(0, 1\)"),
@@ -234,3 +240,78 @@ def test_any_view_is_finite_and_in_range(size, out, channels, value_range, stren
     margin = 1e-5 * (high - low)
     assert low - margin <= views.min() and views.max() <= high + margin
     np.testing.assert_array_equal(images, before)
+
+
+CUSTOM = {
+    "erasing": lambda: keras.layers.RandomErasing(1.0, seed=1),
+    "vertical flip": lambda: keras.layers.RandomFlip("vertical", seed=1),
+    "noise": lambda: keras.layers.GaussianNoise(0.2, seed=1),
+    "solarize": lambda: RandomSolarize(1.0, seed=1),
+    "quarter turn": lambda: RandomQuarterTurn(seed=1),
+}
+
+
+@pytest.mark.parametrize("kind", CUSTOM)
+def test_custom_layers_change_each_view_by_itself_after_the_papers_transforms(kind, pictures):
+    copies = np.repeat(pictures[:1], 32, axis=0)
+    high = 1 if kind == "noise" else 255
+    shared = {"image_size": 20, "value_range": (0, high)}
+    views_of, plain_of = (
+        view_function(built((28, 22), custom=custom, **shared)) for custom in ([CUSTOM[kind]()], [])
+    )
+    copies = (copies / 255 * high).astype("float32")
+    views = views_of(copies, 0) * (255 / high)
+    changes = np.abs(views - plain_of(copies, 0) * (255 / high)).max(axis=(1, 2, 3))
+    assert (changes > 5).sum() >= 8
+    assert len(np.unique(np.round(changes, 2))) > 1
+    assert views.min() >= 0 and views.max() <= 255.001
+
+
+def test_custom_layers_follow_one_another(pictures):
+    augmenter = built((28, 22), custom=[RandomSolarize(1.0, 0.0, seed=1), RandomGrayscale(1.0)])
+    views = numbers(augmenter(pictures))
+    plain = numbers(RandomGrayscale(1.0)(255 - numbers(built((28, 22))(pictures))))
+    np.testing.assert_allclose(views, plain, atol=0.05)
+
+
+def test_custom_layers_rest_without_training(pictures):
+    custom = [make() for make in CUSTOM.values()]
+    found = numbers(built((28, 22), image_size=20, custom=custom)(pictures, training=False))
+    plain = numbers(built((28, 22), image_size=20)(pictures, training=False))
+    np.testing.assert_allclose(found, plain, atol=1e-3)
+
+
+def test_custom_layers_may_change_the_size(pictures):
+    augmenter = built((28, 22), custom=[keras.layers.Resizing(9, 10)])
+    assert tuple(augmenter(pictures).shape) == (5, 9, 10, 3)
+    assert tuple(augmenter(keras.Input((28, 22, 3))).shape) == (None, 9, 10, 3)
+
+
+def test_custom_layers_come_back_from_the_config(pictures):
+    augmenter = built((28, 22), image_size=20, custom=[make() for make in CUSTOM.values()])
+    config = keras.saving.serialize_keras_object(augmenter)
+    again = keras.saving.deserialize_keras_object(config)
+    views = view_function(augmenter)(pictures, 3)
+    np.testing.assert_allclose(view_function(again)(pictures, 3), views, atol=1e-3)
+
+
+def test_a_custom_layer_that_cannot_take_the_views_is_refused_beforehand():
+    with pytest.raises(ValueError, match="Only square pictures"):
+        built((28, 22), custom=[RandomQuarterTurn()])
+
+
+def test_the_default_follows_the_presets():
+    assert len(presets.IMAGENET) == 7
+    by_size = {96: presets.IMAGENET, 32: presets.CIFAR}
+    for size, preset in by_size.items():
+        default, given = drawn(size), drawn(size, **preset)
+        leaves = zip(*map(keras.tree.flatten, (default, given)), strict=True)
+        assert all(np.array_equal(numbers(a), numbers(b)) for a, b in leaves if a is not None)
+        assert (default.blur is None) == (preset["blur"] == 0)
+
+
+@pytest.mark.parametrize("name, channels", [("SMALL_GRAY", 1), ("MANY_CHANNELS", 7)])
+def test_the_presets_make_views_of_their_pictures(name, channels):
+    images = np.random.default_rng(2).integers(0, 256, (40, 24, 24, channels), dtype="uint8")
+    augmenter = SimCLRAugmenter(**getattr(presets, name), seed=1)
+    assert all(passed for passed, _ in check_augmenter(augmenter, images))

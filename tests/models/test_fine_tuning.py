@@ -172,6 +172,12 @@ def test_fine_tuning_sees_views(pretrained, pictures):
     assert with_views.history.history["loss"] != without.history.history["loss"]
 
 
+def test_an_augmenter_that_cannot_be_compiled_serves_too(pretrained, pictures):
+    turned = keras.layers.RandomRotation(0.1, seed=1)
+    classifier = fine_tune(pretrained, pictures, augmenter=turned, epochs=1)
+    assert np.isfinite(classifier.history.history["loss"]).all()
+
+
 def test_fine_tuning_is_repeatable(pretrained, pictures):
     one, other = fine_tune(pretrained, pictures), fine_tune(pretrained, pictures)
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):

@@ -57,6 +57,13 @@ def test_class_weights_count(pretrained, pictures):
     assert (classifier.predict(pictures[0], verbose=0).argmax(1) == 0).all()
 
 
+def test_a_class_weight_without_labels_is_passed_over(pretrained, pictures):
+    weights = {0: 1.0, 3: 5.0}  # and none for class 1
+    found = at_the_start(pretrained, *pictures, num_classes=4, class_weight=weights)
+    plain = at_the_start(pretrained, *pictures, num_classes=4)
+    np.testing.assert_allclose(found.get_weights()[-1], plain.get_weights()[-1], atol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore:This model was not pretrained")
 def test_without_pretraining_the_logits_begin_at_random(make_model, pictures):
     kernel, bias = at_the_start(make_model(), *pictures).get_layer("logits").get_weights()

@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_simclr import LARS, NTXentLoss, SimCLR
+from keras_simclr import LARS, NTXentLoss, SimCLR, SimCLRAugmenter
+from keras_simclr.layers import RandomSolarize
 from keras_simclr.training.batches import ArrayBatches
 
 
@@ -244,6 +245,19 @@ def test_keras_own_layers_serve_as_augmenter(stock, make_model, pictures):
     model.compile(keras.optimizers.SGD(0.0))
     history = model.fit(pictures[0], epochs=2, shuffle=False, verbose=0).history
     assert history["loss"][0] != history["loss"][1]
+
+
+def test_the_two_views_may_have_augmenters_of_their_own(make_model, pictures, tmp_path):
+    two = (SimCLRAugmenter(8, seed=1), SimCLRAugmenter(8, custom=[RandomSolarize(1.0)], seed=2))
+    model = make_model(augmenter=two)
+    model.compile(keras.optimizers.SGD(0.0))
+    history = model.fit(pictures[0], epochs=2, shuffle=False, verbose=0).history
+    assert history["loss"][0] != history["loss"][1]
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.augmenter.first.image_size == (8, 8)
+    assert isinstance(again.augmenter.second.custom[0], RandomSolarize)
+    assert np.isfinite(again.fine_tune(*pictures, epochs=1, verbose=0).predict(pictures[0])).all()
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

@@ -1,0 +1,81 @@
+"""Two augmenters, one for each of the two views."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_simclr")
+class TwoAugmenters(keras.layers.Layer):
+    """Make the first views with one augmenter and the second views with another.
+
+    `SimCLR(augmenter=(first, second))` makes it.
+
+    Args:
+        first: Any Keras layer from pictures to pictures.
+        second: Another one, with a seed of its own and views of the same size.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Returns:
+        When called with 2N pictures, [N for the first views; N for the second]: their 2N views.
+
+    Raises:
+        ValueError: If both would draw the same numbers, or their views differ in size.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_simclr import SimCLRAugmenter
+    >>> augmenter = TwoAugmenters(SimCLRAugmenter(seed=0), SimCLRAugmenter(blur=1.0, seed=1))
+    >>> tuple(augmenter(np.zeros((4, 32, 32, 3), "uint8")).shape)
+    (4, 32, 32, 3)
+
+    Source: Grill et al. 2020 (arXiv:2006.07733), appendix B, whose two views differ so.
+    """
+
+    def __init__(self, first, second, **kwargs):
+        super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
+        self.first = first
+        self.second = second
+        if first is not second and _seeds(first) & _seeds(second):
+            raise ValueError(
+                "The augmenters of the two views have the same seed, so that both would draw the "
+                "same numbers. Give each its own `seed`, or none."
+            )
+
+    def build(self, input_shape):
+        """Check that both make views of one size."""
+        images = keras.KerasTensor(input_shape, "float32")
+        shapes = [tuple(layer(images).shape) for layer in (self.first, self.second)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                "The augmenters of the two views must make views of one size. Received: "
+                f"{shapes[0]} and {shapes[1]}."
+            )
+
+    def call(self, images, training=True):
+        """Make both kinds of views."""
+        half = ops.shape(images)[0] // 2
+        return ops.concatenate([self.first(images[:half]), self.second(images[half:])])
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the views."""
+        return self.first.compute_output_shape(input_shape)
+
+    def get_config(self):
+        """Return what `from_config` takes."""
+        parts = {"first": self.first, "second": self.second}
+        return {
+            **super().get_config(),
+            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Make the layer that `get_config` described."""
+        parts = ("first", "second")
+        restored = {name: keras.saving.deserialize_keras_object(config[name]) for name in parts}
+        return cls(**{**config, **restored})
+
+
+def _seeds(layer):
+    states = [v for v in layer.variables if v.name == "seed_generator_state"]
+    return {int(ops.convert_to_numpy(state)[0]) for state in states}
