@@ -29,7 +29,6 @@ def start(tmp_path_factory):
         **os.environ,
         "KERAS_BACKEND": keras.backend.backend(),
         "JAX_COMPILATION_CACHE_DIR": str(shared / "compiled"),
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "TMPDIR": str(shared),
     }
 

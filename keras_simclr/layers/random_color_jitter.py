@@ -11,7 +11,7 @@ from keras_simclr.layers.random_transform import (
     check_probability,
     per_picture,
 )
-from keras_simclr.training.execution import GROUP, choose, clip
+from keras_simclr.training.execution import GROUP, clip, in_turn
 
 TINY, HUGE = 1e-12, 1e30
 STEPS = 4
@@ -116,11 +116,7 @@ class RandomColorJitter(RandomTransform):
             steps += [_saturation, _hue]
         else:
             steps += [_nothing, _nothing]
-
-        def step(place, planes):
-            return choose(prepared.order[:, place], steps, planes, prepared)
-
-        return ops.fori_loop(0, STEPS, step, planes)
+        return in_turn(prepared.order, steps, planes, prepared)
 
     def get_config(self):
         """Return what `from_config` takes."""

@@ -7,8 +7,8 @@ from keras_simclr.layers.random_transform import (
     RandomTransform,
     check_number,
     check_probability,
+    per_picture,
 )
-from keras_simclr.training.execution import where_chosen
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
@@ -53,11 +53,9 @@ class RandomSolarize(RandomTransform):
 
     def apply_to_planes(self, planes, prepared):
         """Invert the bright values of the chosen pictures."""
-
-        def inverted(planes, chosen):
-            return ops.where(planes >= self.threshold, 1.0 - planes, planes)
-
-        return where_chosen(prepared, inverted, lambda planes: planes, planes, prepared)
+        bright = ops.cast(planes >= self.threshold, "float32")
+        chosen = per_picture(ops.cast(prepared, "float32"))
+        return planes + bright * chosen * (1.0 - 2.0 * planes)
 
     def get_config(self):
         """Return what `from_config` takes."""

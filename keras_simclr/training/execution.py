@@ -20,7 +20,7 @@ def map_groups(function, images, parameters, size):
         images: Tensor of shape (N, ...).
         parameters: A structure of tensors of shape (N, ...) and None.
         size: Values in a picture, by which the groups are chosen. All pictures of a group belong
-            to the same `GROUP`, unless `choose` can do without. The last group may be smaller, or
+            to the same `GROUP`, unless `in_turn` can do without. The last group may be smaller, or
             filled up with zeros whose results are thrown away.
 
     Returns:
@@ -36,33 +36,41 @@ def map_groups(function, images, parameters, size):
         drawn = [None if leaf is None else next(given) for leaf in leaves]
         return function(pictures, keras.tree.pack_sequence_as(parameters, drawn))
 
-    map_ = _map_on_torch if keras.backend.backend() == "torch" else _map_filled
-    return map_(of_group, tensors, size)
+    if keras.backend.backend() == "torch":
+        return _map_on_torch(of_group, tensors, size)
+    return _map_filled(of_group, tensors, size)
 
 
-def choose(index, branches, planes, parameters):
-    """Apply to each picture the branch that its index names.
+def in_turn(order, steps, planes, parameters):
+    """Apply steps to each picture in its order.
 
     Args:
-        index: Integers of shape (N,), the same for all pictures of a `GROUP`.
-        branches: Functions of (planes, parameters), which give planes.
-        planes: Tensor of shape (N, ...).
+        order: Numbers of the steps, integers of shape (N, places), alike for all of a `GROUP`.
+        steps: Functions of (planes, parameters), which give planes.
+        planes: Tensor of shape (N, ...), pictures of one `GROUP`; on PyTorch, of any number.
         parameters: A structure of tensors of shape (N, ...).
 
     Returns:
         The results, of shape (N, ...).
     """
-    if keras.backend.backend() != "torch":
-        return ops.switch(index[0], branches, planes, parameters)
-    named = ops.convert_to_numpy(index)
-    if (named == named[0]).all():
-        return branches[named[0]](planes, parameters)
-    results = ops.zeros_like(planes)
-    for number in np.unique(named):
-        chosen = ops.convert_to_tensor(np.flatnonzero(named == number))
-        of_chosen = keras.tree.map_structure(lambda leaf, i=chosen: leaf[i], parameters)
-        results[chosen] = branches[number](planes[chosen], of_chosen)
-    return results
+    places = order.shape[1]
+    if _compiling(planes, order):
+
+        def step(place, planes):
+            return ops.switch(order[0, place], steps, planes, parameters)
+
+        return ops.fori_loop(0, places, step, planes)
+    for numbers in ops.convert_to_numpy(order).T:
+        if (numbers == numbers[0]).all():
+            planes = steps[numbers[0]](planes, parameters)
+            continue
+        results = ops.zeros_like(planes)
+        for number in np.unique(numbers):
+            some = ops.convert_to_tensor(np.flatnonzero(numbers == number))
+            of_some = keras.tree.map_structure(lambda leaf, some=some: leaf[some], parameters)
+            results[some] = steps[number](planes[some], of_some)
+        planes = results
+    return planes
 
 
 def where_chosen(chosen, function, otherwise, planes, parameters):
@@ -71,7 +79,7 @@ def where_chosen(chosen, function, otherwise, planes, parameters):
     Args:
         chosen: Booleans of shape (N,).
         function: Takes some of the planes and their parameters.
-        otherwise: Takes planes; gives results of the same shape as `function`.
+        otherwise: Takes planes; gives new results of the same shape as `function`.
         planes: Tensor of shape (N, ...).
         parameters: Tensor of shape (N, ...).
 
@@ -84,12 +92,13 @@ def where_chosen(chosen, function, otherwise, planes, parameters):
         if len(some):
             results[some] = function(planes[some], parameters[some])
         return results
+    if not _compiling(planes, chosen):
+        chosen = ops.reshape(chosen, (-1, 1, 1, 1))
+        return ops.where(chosen, function(planes, parameters), otherwise(planes))
 
     def of_picture(tensors):
-        chosen, planes, parameter = (ops.expand_dims(tensor, 0) for tensor in tensors)
-        return ops.cond(chosen[0], lambda: function(planes, parameter), lambda: otherwise(planes))[
-            0
-        ]
+        chosen, *given = (ops.expand_dims(tensor, 0) for tensor in tensors)
+        return ops.cond(chosen[0], lambda: function(*given), lambda: otherwise(given[0]))[0]
 
     return ops.map(of_picture, (chosen, planes, parameters))
 
@@ -145,6 +154,9 @@ def _map_on_torch(function, tensors, size):
 def _map_filled(function, tensors, size):
     group = _fitting(size)
     count = ops.shape(tensors[0])[0]
+    if not _compiling(*tensors):
+        parts = [slice(start, start + group) for start in range(0, count, group)]
+        return ops.concatenate([function(*(tensor[part] for tensor in tensors)) for part in parts])
     missing = -count % group
     known = isinstance(missing, int)
     if not known or missing:
@@ -154,6 +166,19 @@ def _map_filled(function, tensors, size):
     results = map_(function, grouped)
     results = ops.reshape(results, (-1, *results.shape[2:]))
     return results[:count] if not known or missing else results
+
+
+def _compiling(*tensors):
+    """Tell whether this is done once, to be compiled, and not at every call."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return any(isinstance(tensor, jax.core.Tracer) for tensor in tensors)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return not tf.executing_eagerly()
+    return False
 
 
 def _fitting(size):
@@ -178,11 +203,10 @@ def _map_on_tensorflow(function, tensors):
     """Compile what happens to a group with XLA, and work on two groups at a time."""
     import tensorflow as tf
 
-    if not tf.executing_eagerly():
-        function = tf.function(function, jit_compile=True, autograph=False)
+    compiled = tf.function(function, jit_compile=True, autograph=False)
     return tf.map_fn(
-        lambda group: function(*group),
+        lambda group: compiled(*group),
         tensors,
         fn_output_signature=tf.float32,
-        parallel_iterations=None if tf.executing_eagerly() else 2,
+        parallel_iterations=2,
     )
