@@ -5,6 +5,9 @@ BACKENDS := tensorflow jax torch
 export KERAS_BACKEND ?= tensorflow
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export CUDA_VISIBLE_DEVICES ?=
+# Two processes with one thread of PyTorch each, a file's tests in one of them, the longest first.
+TESTS := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
+	tests/test_examples.py tests
 
 .PHONY: help demo test test-extras check
 
@@ -29,7 +32,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	@for backend in $(BACKENDS); do \
-		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTHON) -m pytest -q || exit 1; \
+		echo "== $$backend"; KERAS_BACKEND=$$backend $(TESTS) || exit 1; \
 	done
 
 test-extras: $(VENV)-extras/installed

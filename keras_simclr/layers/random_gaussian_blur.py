@@ -82,19 +82,20 @@ class RandomGaussianBlur(RandomTransform):
 
     def leave(self, planes, prepared):
         """Blur along the rows and along the columns."""
+        chosen, kernel = prepared
         height, width = planes.shape[2:]
-        if height < 20:
+        radius = kernel.shape[1] - 2
+        if radius == 0:
             return super().leave(planes, prepared)
 
         def blurred(planes, kernel):
             rows = self._weights(kernel, height)
             columns = rows if height == width else self._weights(kernel, width)
-            return blurred_pictures(planes, rows, columns, kernel.shape[1] - 2)
+            return blurred_pictures(planes, rows, columns, radius)
 
         def as_they_are(planes):
             return super(RandomGaussianBlur, self).leave(planes, None)
 
-        chosen, kernel = prepared
         return where_chosen(chosen, blurred, as_they_are, planes, kernel)
 
     def _weights(self, kernel, size):

@@ -69,7 +69,12 @@ class RandomTransform(keras.layers.Layer):
 
         Returns:
             Pictures (N, h, w, C) in `value_range`, float32.
+
+        Raises:
+            ValueError: If there are no pictures.
         """
+        if images.shape[0] == 0:
+            raise ValueError(f"There must be pictures. Received: shape={tuple(images.shape)}.")
         if parameters is None:
             return ops.cast(images, "float32")
 

@@ -139,6 +139,12 @@ def test_a_call_draws_and_applies_and_integer_pictures_stay_as_they_are(kind):
 
 
 @for_each_random_layer
+def test_an_empty_batch_is_refused(kind):
+    with pytest.raises(ValueError, match=r"There must be pictures. Received: shape=\(0, 26, 22, 3"):
+        make(kind)(images()[:0])
+
+
+@for_each_random_layer
 def test_without_training_nothing_is_drawn(kind):
     layer, again = make(kind), make(kind)
     layer.sample(COUNT, HEIGHT, WIDTH, training=False)

@@ -15,7 +15,7 @@ from keras_simclr.layers import (
     check_augmenter,
     presets,
 )
-from keras_simclr.training.views import view_function
+from keras_simclr.training.views import draw_views, view_function
 
 DRAWS = 16 * 500
 
@@ -157,6 +157,13 @@ def test_a_picture_has_the_same_view_in_a_batch_of_any_size():
     np.testing.assert_allclose(found, expected[16:31], atol=1e-3)
 
 
+def test_compiled_views_are_those_made_eagerly():
+    augmenter = SimCLRAugmenter((44, 40), strength=1.0, blur=0.5, seed=21)
+    images = np.random.default_rng(2).integers(0, 256, size=(33, 30, 26, 3), dtype="uint8")
+    eager = numbers(draw_views(augmenter, images, 5))
+    np.testing.assert_allclose(view_function(augmenter)(images, 5), eager, atol=5e-3)
+
+
 @pytest.mark.parametrize("channels", [1, 5])
 def test_pictures_of_any_number_of_channels_have_views(channels):
     images = np.random.default_rng(2).integers(0, 256, size=(2, 24, 20, channels), dtype="uint8")
@@ -216,14 +223,17 @@ def test_one_augmenter_has_a_strength_for_each_size():
     channels=st.sampled_from([1, 3, 3, 5]),
     value_range=st.sampled_from([(0, 255), (0, 1), (-1, 1)]),
     strength=st.none() | st.floats(0, 2.5),
-    probabilities=st.tuples(*4 * [st.sampled_from([0, 0.5, 1])]),
+    probabilities=st.tuples(*5 * [st.sampled_from([0, 0.5, 1])]),
+    dtype=st.sampled_from(["float16", "float32", "float64", "int32"]),
 )
-def test_any_view_is_finite_and_in_range(size, out, channels, value_range, strength, probabilities):
+def test_any_view_is_finite_and_in_range(
+    size, out, channels, value_range, strength, probabilities, dtype
+):
     low, high = value_range
     rng = np.random.default_rng(0)
-    images = rng.choice([low, high], size=(3, *size, channels)).astype("float32")
+    images = rng.choice([low, high], size=(3, *size, channels)).astype(dtype)
     before = images.copy()
-    flip, jitter, grayscale, blur = probabilities
+    flip, jitter, grayscale, blur, solarize = probabilities
     augmenter = SimCLRAugmenter(
         out,
         strength,
@@ -231,6 +241,7 @@ def test_any_view_is_finite_and_in_range(size, out, channels, value_range, stren
         jitter=jitter,
         grayscale=grayscale,
         blur=blur,
+        custom=[RandomSolarize(solarize, value_range=value_range, seed=4)],
         value_range=value_range,
         seed=3,
     )
