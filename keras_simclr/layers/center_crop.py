@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_simclr.layers.interpolation import interpolation_taps, pictures_to_planes
+from keras_simclr.layers.interpolation import interpolation_taps
 from keras_simclr.layers.random_resized_crop import size_pair
 from keras_simclr.layers.random_transform import (
     check_value_range,
@@ -11,7 +11,8 @@ from keras_simclr.layers.random_transform import (
     is_number,
     to_unit_range,
 )
-from keras_simclr.training.execution import banded, clip
+from keras_simclr.training.execution import clip
+from keras_simclr.training.resampling import resample
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
@@ -55,18 +56,15 @@ class CenterCrop(keras.layers.Layer):
     def call(self, images):
         """Cut and resize."""
         height, width = images.shape[1:3]
-        rows, columns = (
-            banded(
-                *interpolation_taps(
-                    *(ops.full((1,), float(v)) for v in box), None, size, out_size, "bicubic"
-                ),
-                size,
+        taps = [
+            interpolation_taps(
+                *(ops.full((1,), float(v)) for v in box), None, size, out_size, "bicubic"
             )
             for box, size, out_size in zip(
                 self._box(height, width), (height, width), self.image_size, strict=True
             )
-        )
-        planes = pictures_to_planes(to_unit_range(images, self.value_range), rows, columns)
+        ]
+        planes = resample(to_unit_range(images, self.value_range), *taps)
         pictures = ops.transpose(clip(planes, 0.0, 1.0), (0, 2, 3, 1))
         return from_unit_range(pictures, self.value_range)
 

@@ -1,4 +1,4 @@
-"""Resizing as a matrix product: one row of weights for each row that comes out."""
+"""The weights of resizing, and the products of a blur."""
 
 import math
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ BLOCK = 32  # rows or columns of a banded matrix that are multiplied together
 
 
 class Taps(NamedTuple):
-    """The pixels that count for each one that comes out: what the matrix holds besides zeros.
+    """The pixels that count for each one that comes out.
 
     The first of them, whole numbers of shape (N, out_size), and the weights of this one and of
     those after it, (N, out_size, taps).
@@ -36,7 +36,7 @@ def interpolation_taps(start, length, flip, in_size, out_size, kernel, antialias
         antialias: Whether to widen the kernel when shrinking.
 
     Returns:
-        `Taps`, of which `banded` makes matrices (N, out_size, in_size).
+        `Taps`, which `resample` applies.
     """
     start, length = (ops.reshape(value, (-1, 1)) for value in (start, length))
     row = ops.reshape(ops.arange(out_size, dtype="float32"), (1, -1))
@@ -59,25 +59,6 @@ def interpolation_taps(start, length, flip, in_size, out_size, kernel, antialias
     weights = ops.where(inside, _kernel(distance, kernel), 0.0)
     weights = weights / ops.sum(weights, axis=-1, keepdims=True)
     return Taps(first[:, :, 0], weights)
-
-
-def pictures_to_planes(images, rows, columns):
-    """Apply row weights (N, h, H) and column weights (N, w, W) to pictures (N, H, W, C).
-
-    Each product is a plain one of matrices that lie together in memory, and the transposition to
-    planes (N, C, h, w) falls between the two.
-    """
-    height, width, channels = images.shape[1:]
-    images = ops.matmul(rows, ops.reshape(images, (-1, height, width * channels)))
-    planes = ops.transpose(ops.reshape(images, (-1, rows.shape[1], width, channels)), (0, 3, 1, 2))
-    return _weigh_columns(planes, columns)
-
-
-def _weigh_columns(planes, columns):
-    channels, height, width = planes.shape[1:]
-    rows = ops.reshape(planes, (-1, channels * height, width))
-    rows = ops.matmul(rows, ops.swapaxes(columns, 1, 2))
-    return ops.reshape(rows, (-1, channels, height, columns.shape[1]))
 
 
 def blurred_pictures(planes, rows, columns, radius):

@@ -6,18 +6,14 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_simclr.layers.interpolation import (
-    check_kernel,
-    interpolation_taps,
-    pictures_to_planes,
-)
+from keras_simclr.layers.interpolation import check_kernel, interpolation_taps
 from keras_simclr.layers.random_transform import (
     RandomTransform,
     check_probability,
     is_number,
     is_pair,
 )
-from keras_simclr.training.execution import banded
+from keras_simclr.training.resampling import resample
 
 ATTEMPTS = 10  # boxes drawn for each picture, of which the first that is allowed counts
 SMALLEST = 4  # pixels a side
@@ -125,10 +121,7 @@ class RandomResizedCrop(RandomTransform):
 
     def enter(self, images, prepared):
         """Cut, resize and mirror."""
-        rows, columns = (
-            banded(*taps, size) for taps, size in zip(prepared, images.shape[1:3], strict=True)
-        )
-        return pictures_to_planes(images, rows, columns)
+        return resample(images, *prepared)
 
     def compute_output_shape(self, input_shape):
         """Return (N, *image_size, C)."""

@@ -110,25 +110,6 @@ def clip(values, low, high=math.inf):
     return ops.maximum(values, low) if high == math.inf else ops.clip(values, low, high)
 
 
-def banded(first, weights, size):
-    """Return matrices with a few weights in a row, and zeros elsewhere.
-
-    Args:
-        first: Column of the first weight of each row, whole numbers of shape (N, rows).
-        weights: Tensor of shape (N, rows, taps); zero where it falls out of the matrix.
-        size: Number of columns.
-
-    Returns:
-        Tensor of shape (N, rows, size).
-    """
-    if keras.backend.backend() == "torch":
-        columns = ops.cast(ops.expand_dims(first, 2), "int64") + ops.arange(weights.shape[2])
-        zeros = ops.zeros((*weights.shape[:2], size))
-        return zeros.scatter_add_(2, columns.clamp(0, size - 1), weights)
-    tap = ops.arange(size, dtype="float32") - ops.expand_dims(first, 2)  # (N, rows, size)
-    return sum(ops.where(tap == k, weights[:, :, k : k + 1], 0.0) for k in range(weights.shape[2]))
-
-
 def _map_on_torch(function, tensors, size):
     import torch
 
