@@ -4,7 +4,7 @@
 
 Pretrains on 1,347 pictures of scikit-learn's digits without their labels, then fine-tunes with 1,
 5 and 10 labels a class. Prints accuracy on 450 other digits, mean and standard error over five
-draws of the labels, and writes three pictures. Takes about 5 minutes on two cores.
+draws of the labels, and writes three pictures. Takes 3 to 5 minutes on two cores.
 """
 
 import argparse
