@@ -1,4 +1,4 @@
-"""The weights of resizing, and the products of a blur."""
+"""The weights of resizing."""
 
 import math
 from typing import Any, NamedTuple
@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from keras import ops
 
 RADII = {"bicubic": 2, "bilinear": 1}  # pixels
-BLOCK = 32  # rows or columns of a banded matrix that are multiplied together
 
 
 class Taps(NamedTuple):
@@ -59,34 +58,6 @@ def interpolation_taps(start, length, flip, in_size, out_size, kernel, antialias
     weights = ops.where(inside, _kernel(distance, kernel), 0.0)
     weights = weights / ops.sum(weights, axis=-1, keepdims=True)
     return Taps(first[:, :, 0], weights)
-
-
-def blurred_pictures(planes, rows, columns, radius):
-    """Apply row weights (N, H, H) and column weights (N, W, W) to planes (N, C, H, W).
-
-    Weights further than `radius` from the diagonal are zero: each block of what comes out is the
-    product of the few pixels that count for it. The result is pictures (N, H, W, C).
-    """
-    channels, height, width = planes.shape[1:]
-    planes = ops.reshape(planes, (-1, channels * height, width))
-    parts = [
-        ops.matmul(planes[:, :, near], ops.swapaxes(columns[:, block, near], 1, 2))
-        for block, near in _blocks(width, radius)
-    ]
-    planes = ops.reshape(ops.concatenate(parts, axis=2), (-1, channels, height, width))
-    images = ops.reshape(ops.transpose(planes, (0, 2, 3, 1)), (-1, height, width * channels))
-    parts = [
-        ops.matmul(rows[:, block, near], images[:, near]) for block, near in _blocks(height, radius)
-    ]
-    return ops.reshape(ops.concatenate(parts, axis=1), (-1, height, width, channels))
-
-
-def _blocks(size, radius):
-    """Return slices of an axis, and for each that of all pixels within `radius`."""
-    return [
-        (slice(start, start + BLOCK), slice(max(start - radius, 0), start + BLOCK + radius))
-        for start in range(0, size, BLOCK)
-    ]
 
 
 def check_kernel(interpolation):

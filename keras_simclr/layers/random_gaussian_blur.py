@@ -4,12 +4,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_simclr.layers.interpolation import blurred_pictures
 from keras_simclr.layers.random_resized_crop import check_interval
 from keras_simclr.layers.random_transform import RandomTransform, check_probability
 from keras_simclr.training.execution import where_chosen
 
 BORDERS = ("renormalize", "zeros")
+BLOCK = 32  # rows or columns that are multiplied together
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
@@ -91,7 +91,7 @@ class RandomGaussianBlur(RandomTransform):
         def blurred(planes, kernel):
             rows = self._weights(kernel, height)
             columns = rows if height == width else self._weights(kernel, width)
-            return blurred_pictures(planes, rows, columns, radius)
+            return _blurred(planes, rows, columns, radius)
 
         def as_they_are(planes):
             return super(RandomGaussianBlur, self).leave(planes, None)
@@ -115,3 +115,31 @@ class RandomGaussianBlur(RandomTransform):
             "sigma": self.sigma,
             "border": self.border,
         }
+
+
+def _blurred(planes, rows, columns, radius):
+    """Apply row weights (N, H, H) and column weights (N, W, W) to planes (N, C, H, W).
+
+    Weights further than `radius` from the diagonal are zero: each block of what comes out is the
+    product of the few pixels that count for it. The result is pictures (N, H, W, C).
+    """
+    channels, height, width = planes.shape[1:]
+    planes = ops.reshape(planes, (-1, channels * height, width))
+    parts = [
+        ops.matmul(planes[:, :, near], ops.swapaxes(columns[:, block, near], 1, 2))
+        for block, near in _blocks(width, radius)
+    ]
+    planes = ops.reshape(ops.concatenate(parts, axis=2), (-1, channels, height, width))
+    images = ops.reshape(ops.transpose(planes, (0, 2, 3, 1)), (-1, height, width * channels))
+    parts = [
+        ops.matmul(rows[:, block, near], images[:, near]) for block, near in _blocks(height, radius)
+    ]
+    return ops.reshape(ops.concatenate(parts, axis=1), (-1, height, width, channels))
+
+
+def _blocks(size, radius):
+    """Return slices of an axis, and for each that of all pixels within `radius`."""
+    return [
+        (slice(start, start + BLOCK), slice(max(start - radius, 0), start + BLOCK + radius))
+        for start in range(0, size, BLOCK)
+    ]

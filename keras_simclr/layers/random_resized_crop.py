@@ -123,7 +123,7 @@ class RandomResizedCrop(RandomTransform):
         """Cut, resize and mirror."""
         return resample(images, *prepared)
 
-    def compute_output_shape(self, input_shape):
+    def applied_shape(self, input_shape):
         """Return (N, *image_size, C)."""
         return (input_shape[0], *(self.image_size or input_shape[1:3]), input_shape[-1])
 

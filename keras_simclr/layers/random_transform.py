@@ -84,7 +84,7 @@ class RandomTransform(keras.layers.Layer):
             return from_unit_range(pictures, self.value_range)
 
         prepared = self.prepare(parameters, images.shape)
-        shapes = (images.shape[1:], self.compute_output_shape(images.shape)[1:])
+        shapes = (images.shape[1:], self.applied_shape(images.shape)[1:])
         return map_groups(transform, images, prepared, max(map(math.prod, shapes)))
 
     def call(self, images, training=True):
@@ -92,9 +92,13 @@ class RandomTransform(keras.layers.Layer):
         batch_size, height, width, _ = ops.shape(images)
         return self.apply(images, self.sample(batch_size, height, width, training))
 
+    def applied_shape(self, input_shape):
+        """Return the shape of what `apply` gives."""
+        return input_shape
+
     def compute_output_shape(self, input_shape):
         """Return the shape of the pictures that come out."""
-        return input_shape
+        return self.applied_shape(input_shape)
 
     def uniform(self, shape, low=0.0, high=1.0):
         """Draw float32 numbers from [low, high)."""

@@ -120,7 +120,7 @@ class SimCLRAugmenter(RandomTransform):
     def build(self, input_shape):
         """Check the pictures, and whether `custom` can take the views."""
         check_size(input_shape)
-        views = keras.KerasTensor(self.crop.compute_output_shape(input_shape), "float32")
+        views = keras.KerasTensor(self.applied_shape(input_shape), "float32")
         for layer in self.custom:
             views = layer(views)
 
@@ -154,7 +154,7 @@ class SimCLRAugmenter(RandomTransform):
         crop = self.crop.prepare(parameters.crop, input_shape)
         blur = parameters.blur
         if blur is not None:
-            blur = self.blur.prepare(blur, self.crop.compute_output_shape(input_shape))
+            blur = self.blur.prepare(blur, self.applied_shape(input_shape))
         return parameters._replace(crop=crop, blur=blur)
 
     def enter(self, images, prepared):
@@ -177,9 +177,13 @@ class SimCLRAugmenter(RandomTransform):
             pictures = self.blur.leave(planes, prepared.blur)
         return clip(pictures, 0.0, 1.0)
 
+    def applied_shape(self, input_shape):
+        """Return (N, *image_size, C)."""
+        return self.crop.applied_shape(input_shape)
+
     def compute_output_shape(self, input_shape):
         """Return (N, *image_size, C), or what the layers of `custom` make of it."""
-        shape = self.crop.compute_output_shape(input_shape)
+        shape = self.applied_shape(input_shape)
         for layer in self.custom:
             shape = layer.compute_output_shape(shape)
         return shape

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_simclr.training.views import seed_states
+
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
 class TwoAugmenters(keras.layers.Layer):
@@ -77,5 +79,4 @@ class TwoAugmenters(keras.layers.Layer):
 
 
 def _seeds(layer):
-    states = [v for v in layer.variables if v.name == "seed_generator_state"]
-    return {int(ops.convert_to_numpy(state)[0]) for state in states}
+    return {int(ops.convert_to_numpy(state)[0]) for state in seed_states(layer)}

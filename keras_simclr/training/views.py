@@ -32,11 +32,15 @@ def draw_views(augmenter, images, step, evaluation=False, values=()):
     Returns:
         The views, of shape (N, h, w, C).
     """
-    seeds = [v for v in augmenter.variables if v.name == "seed_generator_state"]
     held = {id(variable): value for variable, value in values}
-    states = [(v, _state(v, held.get(id(v), v), step, evaluation)) for v in seeds]
+    states = [(v, _state(v, held.get(id(v), v), step, evaluation)) for v in seed_states(augmenter)]
     with keras.StatelessScope(state_mapping=[*values, *states]):
         return augmenter(images, training=True)
+
+
+def seed_states(layer):
+    """Return the variables that hold the random states of a layer and of those in it."""
+    return [v for v in layer.variables if v.name == "seed_generator_state"]
 
 
 def uncompilable_layers(augmenter):
