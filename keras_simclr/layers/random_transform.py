@@ -87,10 +87,12 @@ class RandomTransform(keras.layers.Layer):
         shapes = (images.shape[1:], self.applied_shape(images.shape)[1:])
         return map_groups(transform, images, prepared, max(map(math.prod, shapes)))
 
-    def call(self, images, training=True):
-        """Draw and apply; with `training=False` nothing is random."""
-        batch_size, height, width, _ = ops.shape(images)
-        return self.apply(images, self.sample(batch_size, height, width, training))
+    def call(self, images, training=True, parameters=None):
+        """Draw, unless the parameters are given, and apply; without training nothing is random."""
+        if parameters is None:
+            batch_size, height, width, _ = ops.shape(images)
+            parameters = self.sample(batch_size, height, width, training)
+        return self.apply(images, parameters)
 
     def applied_shape(self, input_shape):
         """Return the shape of what `apply` gives."""

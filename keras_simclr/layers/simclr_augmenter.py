@@ -124,9 +124,9 @@ class SimCLRAugmenter(RandomTransform):
         for layer in self.custom:
             views = layer(views)
 
-    def call(self, images, training=True):
+    def call(self, images, training=True, parameters=None):
         """Make the views, then let the layers of `custom` change them."""
-        views = super().call(images, training)
+        views = super().call(images, training, parameters)
         for layer in self.custom:
             views = layer(views)
         return ops.clip(ops.cast(views, "float32"), *self.value_range) if self.custom else views

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_simclr.training.views import seed_states
+from keras_simclr.training.views import seed_states, takes_parameters
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
@@ -53,10 +53,26 @@ class TwoAugmenters(keras.layers.Layer):
                 f"{shapes[0]} and {shapes[1]}."
             )
 
-    def call(self, images, training=True):
+    def sample(self, batch_size, height, width, training=True):
+        """Draw for both what they can be given; None where a layer draws when it is called."""
+        drawn = (
+            layer.sample(batch_size // 2, height, width, training)
+            if takes_parameters(layer)
+            else None
+            for layer in (self.first, self.second)
+        )
+        return tuple(drawn)
+
+    def call(self, images, training=True, parameters=(None, None)):
         """Make both kinds of views."""
         half = ops.shape(images)[0] // 2
-        return ops.concatenate([self.first(images[:half]), self.second(images[half:])])
+        parts = (self.first, images[:half]), (self.second, images[half:])
+        return ops.concatenate(
+            [
+                layer(part) if given is None else layer(part, parameters=given)
+                for (layer, part), given in zip(parts, parameters, strict=True)
+            ]
+        )
 
     def compute_output_shape(self, input_shape):
         """Return the shape of the views."""

@@ -19,8 +19,8 @@ from keras_simclr.models.projection_head import ProjectionHead
 from keras_simclr.models.resnet import resnet_by_name
 from keras_simclr.optimizers import pretraining_recipe
 from keras_simclr.training.batches import evaluation_feed, is_array, training_feed
-from keras_simclr.training.checks import StopOnNonFiniteLoss
-from keras_simclr.training.step import test_on_views, train_on_views
+from keras_simclr.training.checks import StopOnNonFiniteLoss, check_micro_batch_size
+from keras_simclr.training.step import embed_views, test_on_views, train_on_views
 from keras_simclr.training.views import derived_seed, uncompilable_layers
 
 UNBUILT = (
@@ -50,6 +50,10 @@ class SimCLR(keras.Model):
         image_size: Size of the views in pixels, an int or (height, width). Defaults to the size
             of the pictures.
         value_range: (low, high) of the pictures. Defaults to (0, 255).
+        micro_batch_size: Pictures that the encoder works on at once, at least 2, for batches that
+            memory does not hold. Every picture is still compared with all of its batch, and the
+            gradient is that of the whole batch, but BatchNormalization takes its statistics from
+            a micro-batch. A step takes about 4/3 of the time. Defaults to None, all at once.
         seed: Integer that makes weights, order and views repeatable. Defaults to a random one,
             which `get_config` tells.
         **kwargs: Arguments of `keras.Model`.
@@ -76,14 +80,16 @@ class SimCLR(keras.Model):
         temperature=None,
         image_size=None,
         value_range=(0, 255),
+        micro_batch_size=None,
         seed=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # pictures stay as exact as they come
         if temperature is not None:
             check_temperature(temperature)
         self.image_size = size_pair(image_size)
         self.value_range = check_value_range(value_range)
+        self.micro_batch_size = check_micro_batch_size(micro_batch_size)
         self.seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
         self.projection_head = projection_head or ProjectionHead(name="projection_head")
         two = isinstance(augmenter, (tuple, list))
@@ -162,7 +168,7 @@ class SimCLR(keras.Model):
 
     @property
     def pictures_seen(self):
-        """Number of views that the metrics have seen since they were reset, a variable."""
+        """Number of pictures that the metrics have seen since they were reset, a variable."""
         return self._loss_tracker.count
 
     def _recipe(self, epochs=None):
@@ -171,7 +177,13 @@ class SimCLR(keras.Model):
         return pretraining_recipe(*self._view_size, epochs)
 
     def call(self, images, training=False):
-        """Return h, of shape (N, D), float32."""
+        """Return h, of shape (N, D), float32.
+
+        What a step gives instead of pictures, {"pictures": (N, H, W, C), "step": its number},
+        becomes z of [all first views; all second views], of shape (2N, D).
+        """
+        if isinstance(images, dict):
+            return embed_views(self, **images, training=training)
         return self.encoder(images, training=training)
 
     # How it learns
@@ -280,6 +292,7 @@ class SimCLR(keras.Model):
             seed=self.sub_seed("order") if shuffle else None,
             steps=steps_per_epoch,
         )
+        check_micro_batch_size(self.micro_batch_size, feed.batch_size)
         if validation_data is not None:
             validation_data = self._evaluation_feed(
                 validation_data, kwargs.pop("validation_batch_size", None) or feed.batch_size
@@ -311,12 +324,16 @@ class SimCLR(keras.Model):
         return test_on_views(self, super().test_step, args)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Return the loss of h of [all first views; all second views], and note the metrics."""
-        z_a, z_b = ops.split(self.projection_head(y_pred, training=training), 2)
-        contrast = (self._contrastive_loss or NTXentLoss(self.temperature))(z_a, z_b)
+        """Return the loss of z, [all first views; all second views], and note the metrics."""
+        z_a, z_b = ops.split(y_pred, 2)
+        loss = self._contrastive_loss or NTXentLoss(self.temperature)
+        if isinstance(loss, NTXentLoss):
+            contrast, nearest = loss.with_accuracy(z_a, z_b)
+        else:
+            contrast, nearest = loss(z_a, z_b), contrastive_accuracy(z_a, z_b)
         views = ops.cast(2 * ops.shape(z_a)[0], "float32")
         collapsed = ops.log(views - 1)
-        self._contrastive_accuracy.update_state(contrastive_accuracy(z_a, z_b))
+        self._contrastive_accuracy.update_state(nearest)
         self._relative_loss.update_state(contrast / collapsed, sample_weight=views * collapsed)
         return contrast + sum(self.losses)
 
@@ -379,6 +396,7 @@ class SimCLR(keras.Model):
             "temperature": self._temperature,
             "image_size": self.image_size,
             "value_range": self.value_range,
+            "micro_batch_size": self.micro_batch_size,
             "seed": self.seed,
         }
 

@@ -49,6 +49,23 @@ def check_no_views(labels=None):
         )
 
 
+def check_micro_batch_size(size, batch_size=None):
+    """Return `size`, or raise a ValueError if it is too small or does not divide `batch_size`."""
+    if size is None:
+        return None
+    if not isinstance(size, int) or size < 2:
+        raise ValueError(
+            "`micro_batch_size` must be an integer of at least 2, since BatchNormalization takes "
+            f"its statistics from a micro-batch. Received: micro_batch_size={size!r}."
+        )
+    if batch_size is not None and batch_size % size:
+        raise ValueError(
+            "The batch size must be a multiple of `micro_batch_size`. Received: "
+            f"{batch_size} pictures in a batch, micro_batch_size={size}."
+        )
+    return size
+
+
 def _rank_cure(rank):
     if rank == 3:
         return "Batch the dataset, or add the missing axis with `images[..., None]`."

@@ -103,6 +103,50 @@ def where_chosen(chosen, function, otherwise, planes, parameters):
     return ops.map(of_picture, (chosen, planes, parameters))
 
 
+def scan_blocks(function, carry, tensors, size):
+    """Apply `function` to blocks of rows in turn, handing on what it carries.
+
+    Args:
+        function: Takes the carry and a block of each tensor, gives the next carry and a tensor
+            with as many rows as the block.
+        carry: Tensor, whose shape stays as it is.
+        tensors: Tuple of tensors of shape (N, ...).
+        size: Rows of a block. The last block may be smaller, or filled up with zeros whose
+            results are thrown away.
+
+    Returns:
+        The last carry, and the results, of shape (N, ...).
+    """
+    count = ops.shape(tensors[0])[0]
+    if isinstance(count, int) and isinstance(size, int) and count <= size:
+        return function(carry, tensors)
+    if keras.backend.backend() == "jax":
+        return _scan_on_jax(function, carry, tensors, size)
+    if keras.backend.backend() == "tensorflow":
+        return _scan_on_tensorflow(function, carry, tensors, size)
+    parts = []
+    for start in range(0, count, size):
+        carry, part = function(carry, tuple(t[start : start + size] for t in tensors))
+        parts.append(part)
+    return carry, ops.concatenate(parts)
+
+
+def put_in_rows(matrix, columns, value):
+    """Set entries of each row, at the places that vectors of column numbers say, to `value`.
+
+    On PyTorch `matrix` itself is changed.
+    """
+    if keras.backend.backend() == "torch":
+        row = ops.arange(len(matrix))
+        for column in columns:
+            matrix[row, column] = value
+        return matrix
+    place = ops.expand_dims(ops.arange(ops.shape(matrix)[1]), 0)
+    for column in columns:
+        matrix = ops.where(place == ops.expand_dims(column, 1), value, matrix)
+    return matrix
+
+
 def clip(values, low, high=math.inf):
     """Return `ops.clip` between two plain numbers, of which it makes slow tensors on PyTorch."""
     if keras.backend.backend() == "torch":
@@ -191,3 +235,36 @@ def _map_on_tensorflow(function, tensors):
         fn_output_signature=tf.float32,
         parallel_iterations=2,
     )
+
+
+def _scan_on_jax(function, carry, tensors, size):
+    import jax
+
+    count = len(tensors[0])
+    blocks = tuple(
+        ops.reshape(_filled(tensor, -count % size), (-1, size, *tensor.shape[1:]))
+        for tensor in tensors
+    )
+    carry, results = jax.lax.scan(function, carry, blocks)
+    return carry, ops.reshape(results, (-1, *results.shape[2:]))[:count]
+
+
+def _scan_on_tensorflow(function, carry, tensors, size):
+    """Do what `keras.ops.scan` cannot: results of another shape than the carry's."""
+    import tensorflow as tf
+
+    count = tf.shape(tensors[0])[0]
+    blocks = -(-count // size)
+    results = tf.TensorArray(carry.dtype, blocks, infer_shape=False)
+    shape = []
+
+    def block(index, carry, results):
+        rows = slice(index * size, (index + 1) * size)
+        carry, result = function(carry, tuple(tensor[rows] for tensor in tensors))
+        shape[:] = result.shape
+        return index + 1, carry, results.write(index, result)
+
+    _, carry, results = tf.while_loop(
+        lambda index, *_: index < blocks, block, (0, carry, results), parallel_iterations=1
+    )
+    return carry, tf.ensure_shape(results.concat(), (None, *shape[1:]))

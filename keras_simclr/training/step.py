@@ -5,7 +5,8 @@ import warnings
 import keras
 from keras import ops
 
-from keras_simclr.training.views import draw_views
+from keras_simclr.training.micro_batches import embed_micro_batches
+from keras_simclr.training.views import draw_views, take_share
 
 
 def train_on_views(model, keras_step, args):
@@ -20,7 +21,7 @@ def train_on_views(model, keras_step, args):
         What `keras_step` returns. A batch of one picture, which has nothing to be compared with,
         changes nothing.
     """
-    return _run(model, keras_step, args, model.optimizer.iterations, evaluation=False)
+    return _run(model, keras_step, args, model.optimizer.iterations)
 
 
 def test_on_views(model, keras_step, args):
@@ -29,7 +30,7 @@ def test_on_views(model, keras_step, args):
     The draws depend on the number of pictures seen since the metrics were reset, so that each
     evaluation of the same data sees the same views.
     """
-    return _run(model, keras_step, args, model.pictures_seen, evaluation=True)
+    return _run(model, keras_step, args, model.pictures_seen)
 
 
 def pictures_of(data):
@@ -37,17 +38,65 @@ def pictures_of(data):
     return data[0] if isinstance(data, (tuple, list)) else data
 
 
-def _run(model, keras_step, args, counter, evaluation):
+def embed_views(model, pictures, step, training):
+    """Return z of both views of the pictures that belong to `step`.
+
+    Args:
+        model: The `SimCLR` model.
+        pictures: Of shape (N, H, W, C).
+        step: Number that fixes the draws, a scalar tensor.
+        training: Whether in training, or in evaluation, which has draws of its own.
+
+    Returns:
+        Embeddings of [all first views; all second views], of shape (2N, D), float32.
+    """
+
+    count = _micro_batches(ops.shape(pictures)[0], model.micro_batch_size)
+
+    def embed(number):
+        part = take_share(pictures, number, count)
+        both = ops.concatenate([part, part])
+        views = draw_views(model.augmenter, both, step, not training, number, count)
+        h = model.encoder(views, training=training)
+        return model.projection_head(h, training=training)
+
+    if isinstance(count, int) and count == 1:
+        return embed(0)
+    layers = [model.encoder, model.projection_head]
+    z = embed_micro_batches(embed, count, layers, model.augmenter.variables)
+    dimensions = z.shape[-1]
+    z = ops.reshape(z, (count, 2, -1, dimensions))
+    return ops.reshape(ops.transpose(z, (1, 0, 2, 3)), (-1, dimensions))
+
+
+def _run(model, keras_step, args, counter):
     *state, data = args
-    images = pictures_of(data)
+    images = _filling(pictures_of(data), model.micro_batch_size)
     values = _values_in_step(model, state[0]) if state else []
     counter = next((value for variable, value in values if variable is counter), counter)
 
     def step():
-        both = ops.concatenate([images, images])
-        return keras_step(*state, (draw_views(model.augmenter, both, counter, evaluation, values),))
+        given = {"pictures": images, "step": ops.convert_to_tensor(counter)}
+        return keras_step(*state, (given,))
 
     return _unless_single(model, images, state, step)
+
+
+def _micro_batches(pictures, size):
+    """Return the number of micro-batches; the pictures of a batch too small for one make one."""
+    if not size:
+        return 1
+    count = pictures // size
+    return max(count, 1) if isinstance(count, int) else ops.maximum(count, 1)
+
+
+def _filling(images, size):
+    """Return the pictures that fill micro-batches; those left over sit this step out."""
+    if not size:
+        return images
+    pictures = ops.shape(images)[0]
+    used = _micro_batches(pictures, size) * size
+    return images[:used] if isinstance(used, int) else images[: ops.minimum(pictures, used)]
 
 
 def _values_in_step(model, state):

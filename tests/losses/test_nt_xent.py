@@ -117,7 +117,13 @@ def test_a_temperature_that_is_not_positive_is_refused(temperature):
         NTXentLoss(temperature)
 
 
+@pytest.mark.parametrize("block_size", [0, -1, 2.5, "all"])
+def test_a_block_size_that_is_no_positive_integer_is_refused(block_size):
+    with pytest.raises(ValueError, match="`block_size` must be a positive integer"):
+        NTXentLoss(block_size=block_size)
+
+
 def test_the_loss_comes_back_from_its_config():
-    loss = NTXentLoss(0.3, normalize=False)
+    loss = NTXentLoss(0.3, normalize=False, block_size=7)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
-    assert (again.temperature, again.normalize) == (0.3, False)
+    assert (again.temperature, again.normalize, again.block_size) == (0.3, False, 7)

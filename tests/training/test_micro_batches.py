@@ -1,0 +1,179 @@
+"""Steps over micro-batches, beside steps over the whole batch."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_simclr import ProjectionHead, SimCLR
+from keras_simclr.layers import RandomSolarize
+
+PAIRS, SIZE = 64, 12
+
+
+def model_of(micro_batch_size, batch_norm=False, dropout=0.0, **arguments):
+    keras.utils.set_random_seed(0)
+    backbone = [layers.Rescaling(1 / 255), layers.Conv2D(8, 3, strides=2)]
+    if batch_norm:
+        backbone.append(layers.BatchNormalization(momentum=0.9))
+    backbone.append(layers.Activation("tanh"))
+    if dropout:
+        backbone.append(layers.Dropout(dropout, seed=3))
+    return SimCLR(
+        keras.Sequential(backbone),
+        projection_head=ProjectionHead(output_dim=8, batch_norm=False),
+        micro_batch_size=micro_batch_size,
+        seed=1,
+        **arguments,
+    )
+
+
+def pictures(count=PAIRS):
+    rng = np.random.default_rng(0)
+    colours = rng.uniform(0, 200, (count, 1, 1, 3)) + rng.uniform(0, 55, (count, SIZE, SIZE, 3))
+    return colours.astype("uint8")
+
+
+def fitted(model, images=None, batch_size=PAIRS, epochs=1):
+    """Return the history and, of each variable, the change that SGD of the rate 1 made."""
+    images = pictures() if images is None else images
+    model.build((None, SIZE, SIZE, 3))
+    model.compile(keras.optimizers.SGD(1.0), run_eagerly=False)
+    before = [np.array(weight) for weight in model.get_weights()]
+    history = model.fit(images, batch_size=batch_size, epochs=epochs, verbose=0).history
+    changes = [a - b for a, b in zip(model.get_weights(), before, strict=True)]
+    return history, changes
+
+
+def assert_close(found, expected, bound):
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=bound * np.abs(other).max())
+
+
+def plain_views():
+    return layers.Rescaling(1.0)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return fitted(model_of(None))
+
+
+@pytest.mark.parametrize("micro_batch_size", [16, 32, 64])
+def test_the_gradient_is_that_of_the_whole_batch(micro_batch_size, whole):
+    history, gradients = fitted(model_of(micro_batch_size))
+    assert history["loss"][0] == pytest.approx(whole[0]["loss"][0], rel=1e-5)
+    assert history["contrastive_accuracy"] == whole[0]["contrastive_accuracy"]
+    assert_close(gradients, whole[1], 1e-5)
+
+
+def test_batch_norm_has_the_statistics_of_each_micro_batch_in_turn():
+    model = model_of(16, batch_norm=True, augmenter=plain_views())
+    images = pictures()
+    fitted_before = model_of(None, batch_norm=True, augmenter=plain_views())
+    fitted_before.build((None, SIZE, SIZE, 3))
+    convolved = fitted_before.backbone.layers[1](images.astype("float32") / 255)
+    expected = np.zeros(8)
+    for part in np.split(keras.ops.convert_to_numpy(convolved), 4):
+        expected = 0.9 * expected + 0.1 * part.mean((0, 1, 2))
+    model.build((None, SIZE, SIZE, 3))
+    model.compile(keras.optimizers.SGD(0.0))
+    model.fit(images, batch_size=PAIRS, shuffle=False, verbose=0)
+    moving_mean = np.array(model.backbone.layers[2].moving_mean)
+    np.testing.assert_allclose(moving_mean, expected, rtol=1e-4)
+
+
+def test_the_second_pass_drops_out_what_the_first_one_did():
+    """A small step along the gradient lowers the loss by its square, with the same draws."""
+    rate, losses, weights = 1e-3, [], None
+    for _ in range(2):
+        model = model_of(16, dropout=0.5, augmenter=plain_views())
+        model.build((None, SIZE, SIZE, 3))
+        model.compile(keras.optimizers.SGD(rate))
+        if weights:
+            model.set_weights(weights)
+        before = model.get_weights()
+        losses.append(model.fit(pictures(), batch_size=PAIRS, verbose=0).history["loss"][0])
+        if weights is None:
+            trainable = {v.path for v in model.trainable_variables}
+            weights = [
+                after if v.path in trainable else start
+                for v, start, after in zip(model.weights, before, model.get_weights(), strict=True)
+            ]
+            steps = [a - b for a, b in zip(weights, before, strict=True) if a.dtype.kind == "f"]
+    square = sum(np.square(step).sum() for step in steps) / rate
+    assert losses[0] - losses[1] == pytest.approx(square, rel=0.05)
+
+
+def test_dropout_goes_on_from_one_micro_batch_to_the_next():
+    seeds = []
+    for micro_batch_size in (16, 64):
+        model = model_of(micro_batch_size, dropout=0.5)
+        fitted(model)
+        seeds.append(np.array(model.backbone.layers[-1].seed_generator.state))
+    assert (seeds[0] != seeds[1]).any()
+
+
+def test_layers_of_others_draw_anew_in_every_micro_batch():
+    """Equal pictures, of which every part would otherwise be solarized alike."""
+    from keras_simclr import SimCLRAugmenter
+    from keras_simclr.training.views import draw_views
+
+    augmenter = SimCLRAugmenter(
+        area=(1, 1), jitter=0, grayscale=0, custom=[RandomSolarize(0.5, seed=1)], seed=2
+    )
+    images = np.repeat(pictures(1), 16, axis=0)
+    augmenter(images)
+    first, second = (
+        keras.ops.convert_to_numpy(draw_views(augmenter, images, 3, share=share, shares=2))
+        for share in (0, 1)
+    )
+    assert np.abs(first - second).max() > 1
+
+
+def test_the_pictures_of_a_short_batch_that_fill_no_micro_batch_sit_out():
+    """Batches of 64 and 40; of the latter 32 make two micro-batches, 8 are left out."""
+    import tensorflow as tf
+
+    images = pictures(104)
+    losses = []
+    for used in (104, 96):
+        dataset = tf.data.Dataset.from_tensor_slices(images[:used]).batch(64)
+        history, _ = fitted(model_of(16), dataset, batch_size=None)
+        losses.append(history["relative_loss"][0])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_batch_smaller_than_a_micro_batch_is_used_whole():
+    import tensorflow as tf
+
+    dataset = tf.data.Dataset.from_tensor_slices(pictures(74)).batch(64)
+    history, changes = fitted(model_of(16), dataset, batch_size=None)
+    assert np.isfinite(history["loss"]).all()
+    assert all(np.isfinite(change).all() for change in changes)
+
+
+def test_evaluation_sees_what_it_sees_without_micro_batches():
+    results = []
+    for micro_batch_size in (None, 16):
+        model = model_of(micro_batch_size, batch_norm=True)
+        model.build((None, SIZE, SIZE, 3))
+        model.compile("sgd")
+        results.append(model.evaluate(pictures(), batch_size=PAIRS, verbose=0))
+    assert results[0] == pytest.approx(results[1], rel=1e-5)
+
+
+def test_it_comes_back_from_its_config():
+    model = model_of(16)
+    assert SimCLR.from_config(model.get_config()).micro_batch_size == 16
+
+
+@pytest.mark.parametrize("size", [0, 1, -4, 2.5, "16"])
+def test_a_micro_batch_that_is_too_small_is_refused(size):
+    with pytest.raises(ValueError, match="`micro_batch_size` must be an integer of at least 2"):
+        SimCLR("resnet18", micro_batch_size=size)
+
+
+def test_a_batch_that_is_no_multiple_is_refused_before_training():
+    with pytest.raises(ValueError, match="must be a multiple of `micro_batch_size`. Received: 40"):
+        model_of(16).fit(pictures(), batch_size=40, verbose=0)
