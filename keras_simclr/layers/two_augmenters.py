@@ -1,9 +1,11 @@
 """Two augmenters, one for each of the two views."""
 
+import inspect
+
 import keras
 from keras import ops
 
-from keras_simclr.training.views import seed_states, takes_parameters
+from keras_simclr.training.views import seed_states
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
@@ -57,22 +59,22 @@ class TwoAugmenters(keras.layers.Layer):
         """Draw for both what they can be given; None where a layer draws when it is called."""
         drawn = (
             layer.sample(batch_size // 2, height, width, training)
-            if takes_parameters(layer)
+            if _takes_parameters(layer)
             else None
             for layer in (self.first, self.second)
         )
         return tuple(drawn)
 
-    def call(self, images, training=True, parameters=(None, None)):
-        """Make both kinds of views."""
-        half = ops.shape(images)[0] // 2
-        parts = (self.first, images[:half]), (self.second, images[half:])
-        return ops.concatenate(
-            [
-                layer(part) if given is None else layer(part, parameters=given)
-                for (layer, part), given in zip(parts, parameters, strict=True)
-            ]
-        )
+    def call(self, images, training=True, parameters=(None, None), blocks=1):
+        """Make both kinds of views; each of `blocks` is [all first; all second]."""
+        shape = images.shape[1:]
+        halves = ops.reshape(images, (blocks, 2, -1, *shape))
+        views = []
+        for half, layer in enumerate((self.first, self.second)):
+            given = {} if parameters[half] is None else {"parameters": parameters[half]}
+            made = layer(ops.reshape(halves[:, half], (-1, *shape)), **given)
+            views.append(ops.reshape(made, (blocks, -1, *made.shape[1:])))
+        return ops.reshape(ops.concatenate(views, axis=1), (-1, *views[0].shape[2:]))
 
     def compute_output_shape(self, input_shape):
         """Return the shape of the views."""
@@ -92,6 +94,10 @@ class TwoAugmenters(keras.layers.Layer):
         parts = ("first", "second")
         restored = {name: keras.saving.deserialize_keras_object(config[name]) for name in parts}
         return cls(**{**config, **restored})
+
+
+def _takes_parameters(layer):
+    return "parameters" in inspect.signature(layer.call).parameters
 
 
 def _seeds(layer):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_simclr import distribution
 from keras_simclr.training.execution import put_in_rows, scan_blocks
 
 MASKED = -1e9  # stands for minus infinity: float32 throughout, and a gradient of zero
@@ -20,7 +21,8 @@ def nt_xent(z_a, z_b, temperature=0.1, normalize=True, block_size="auto"):
     `l(i) = -log(exp(s(i, j) / temperature) / sum_{k != i} exp(s(i, k) / temperature))`
 
     and a pair the mean of its two anchors' losses. The 2N x 2N logits exist only `block_size`
-    rows at a time; loss and gradient are exact.
+    rows at a time; loss and gradient are exact. Over several devices the pairs are those of one
+    device, and their rivals those of all.
 
     Args:
         z_a: Embeddings of the first views, of shape (N, D). Any float dtype; computed in float32.
@@ -156,7 +158,7 @@ def _check_block_size(block_size):
         return
     if not isinstance(block_size, int) or block_size < 1:
         raise ValueError(
-            "`block_size` must be a positive integer, None (all rows at once) or \"auto\". "
+            '`block_size` must be a positive integer, None (all rows at once) or "auto". '
             f"Received: block_size={block_size!r}."
         )
 
@@ -168,10 +170,18 @@ def _compare(z_a, z_b, temperature, normalize, block_size):
     z_a, z_b = ops.cast(z_a, "float32"), ops.cast(z_b, "float32")
     if normalize:
         z_a, z_b = ops.normalize(z_a, axis=-1), ops.normalize(z_b, axis=-1)
-    z = ops.concatenate([z_a, z_b])
-    compared = _anchors(z, z, 0, temperature, block_size)
-    losses = ops.mean(ops.reshape(compared[0], (2, -1)), axis=0)
-    return losses, ops.cast(compared[1] > TIE / temperature, "float32")
+
+    def compare(z_a, z_b):
+        rows = ops.concatenate([z_a, z_b])
+        columns = distribution.gather(rows)
+        first = distribution.first_row(rows)
+        compared = _anchors(rows, columns, first, temperature, block_size)
+        losses = ops.mean(ops.reshape(compared[0], (2, -1)), axis=0)
+        nearest = ops.cast(compared[1] > TIE / temperature, "float32")
+        return ops.stack([losses, *ops.split(nearest, 2)], axis=1)
+
+    compared = distribution.per_device(compare, z_a, z_b)
+    return compared[:, 0], ops.concatenate([compared[:, 1], compared[:, 2]])
 
 
 def _anchors(rows, columns, first, temperature, block_size):

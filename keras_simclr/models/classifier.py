@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from keras_simclr import distribution
 from keras_simclr.layers import SimCLRAugmenter, TwoAugmenters
 from keras_simclr.models.linear_start import start_as_linear_probe
 from keras_simclr.models.resnet import ResNet
@@ -134,8 +135,10 @@ def fine_tuned_classifier(
     epochs = epochs or (FROZEN_EPOCHS if freeze_backbone else EPOCHS)
     classifier = build_classifier(model, feed.num_classes, freeze_backbone, projection_layers)
     if model.pretrained and feed.a_pass and feed.labels < recipes.MANY_LABELS:
+        part, feed.data.part = feed.data.part, (0, 1)
         batches = (feed.data[index] for index in range(feed.a_pass))
         start_as_linear_probe(classifier, batches, fit_arguments.get("class_weight"))
+        feed.data.part = part
     feed.data.transform = _views(model, augmenter)
     if optimizer is None:
         wide = isinstance(model.backbone, ResNet) and model.backbone.is_wide_or_selective
@@ -146,14 +149,17 @@ def fine_tuned_classifier(
     if validation_data is not None:
         fit_arguments["validation_data"] = _validation(validation_data, feed, model.value_range)
     _build_training(classifier, *feed.example)
-    classifier.fit(
-        feed.data,
-        epochs=epochs,
-        shuffle=False,
-        steps_per_epoch=None if feed.data.num_batches else feed.steps,
-        callbacks=[FollowEpochs(feed.data), *callbacks],
-        **fit_arguments,
-    )
+    if not distribution.is_writer():
+        fit_arguments["verbose"] = 0
+    with distribution.training(classifier):
+        classifier.fit(
+            feed.data,
+            epochs=epochs,
+            shuffle=False,
+            steps_per_epoch=None if feed.data.num_batches else feed.steps,
+            callbacks=[FollowEpochs(feed.data), distribution.AverageLogs(), *callbacks],
+            **fit_arguments,
+        )
     return classifier
 
 

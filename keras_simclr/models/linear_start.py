@@ -22,7 +22,7 @@ def start_as_linear_probe(classifier, batches, class_weight=None):
     features, labels = [], []
     for images, of_images in batches:
         found = embed.predict_on_batch(keras.ops.convert_to_tensor(images))
-        features.append(np.asarray(found, "float32"))
+        features.append(np.asarray(found, "float32")[: len(images)])  # of one replica
         labels.append(of_images)
     features, labels = np.concatenate(features), np.concatenate(labels)
     labels = labels.argmax(1) if labels.ndim == 2 else labels

@@ -1,6 +1,7 @@
 """SimCLR: pictures -> two views -> encoder -> projection head -> NT-Xent."""
 
 import contextlib
+import functools
 import random
 import warnings
 
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_simclr import distribution
 from keras_simclr.layers import SimCLRAugmenter, TwoAugmenters
 from keras_simclr.layers.random_resized_crop import size_pair
 from keras_simclr.layers.random_transform import check_value_range
@@ -18,7 +20,13 @@ from keras_simclr.models.encoder import build_encoder, full_input_shape, traced_
 from keras_simclr.models.projection_head import ProjectionHead
 from keras_simclr.models.resnet import resnet_by_name
 from keras_simclr.optimizers import pretraining_recipe
-from keras_simclr.training.batches import evaluation_feed, is_array, training_feed
+from keras_simclr.training.batches import (
+    cut_batches,
+    evaluation_feed,
+    is_array,
+    padded_batches,
+    training_feed,
+)
 from keras_simclr.training.checks import StopOnNonFiniteLoss, check_micro_batch_size
 from keras_simclr.training.step import embed_views, test_on_views, train_on_views
 from keras_simclr.training.views import derived_seed, uncompilable_layers
@@ -27,6 +35,17 @@ UNBUILT = (
     "The encoder is made when the size of the pictures is known. Call `fit`, call the model on "
     "pictures, or `model.build((None, height, width, channels))` first."
 )
+
+
+def _on_its_devices(method):
+    """Let a method of a model run in the scope in which the model was made."""
+
+    @functools.wraps(method)
+    def in_scope(self, *args, **kwargs):
+        with self._scope():
+            return method(self, *args, **kwargs)
+
+    return in_scope
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
@@ -84,13 +103,17 @@ class SimCLR(keras.Model):
         seed=None,
         **kwargs,
     ):
+        distribution.check_strategy()
+        distribution.start()
         super().__init__(autocast=False, **kwargs)  # pictures stay as exact as they come
         if temperature is not None:
             check_temperature(temperature)
         self.image_size = size_pair(image_size)
         self.value_range = check_value_range(value_range)
         self.micro_batch_size = check_micro_batch_size(micro_batch_size)
-        self.seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
+        if seed is None:
+            seed = distribution.agreed(int(np.random.default_rng().integers(2**31)))
+        self.seed = seed
         self.projection_head = projection_head or ProjectionHead(name="projection_head")
         two = isinstance(augmenter, (tuple, list))
         self.augmenter = TwoAugmenters(*augmenter) if two else augmenter
@@ -106,11 +129,13 @@ class SimCLR(keras.Model):
         self._contrastive_accuracy = keras.metrics.Mean(name="contrastive_accuracy")
         self._relative_loss = keras.metrics.Mean(name="relative_loss")
         self._set_untracked("_classifier", None)
+        self._set_untracked("_scope", distribution.scope())
         if full_input_shape(self.backbone):
             self.build((None, *full_input_shape(self.backbone)))
 
     # What it is made of
 
+    @_on_its_devices
     def build(self, input_shape):
         """Make encoder, projection head and augmenter for pictures of (None, H, W, C)."""
         if self._encoder is not None:
@@ -180,7 +205,7 @@ class SimCLR(keras.Model):
         """Return h, of shape (N, D), float32.
 
         What a step gives instead of pictures, {"pictures": (N, H, W, C), "step": its number},
-        becomes z of [all first views; all second views], of shape (2N, D).
+        becomes z of both views of each, of shape (N, 2, D).
         """
         if isinstance(images, dict):
             return embed_views(self, **images, training=training)
@@ -188,6 +213,7 @@ class SimCLR(keras.Model):
 
     # How it learns
 
+    @_on_its_devices
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         """Choose the optimizer and the loss, instead of the recipe's.
 
@@ -237,6 +263,7 @@ class SimCLR(keras.Model):
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
 
+    @_on_its_devices
     def fit(
         self,
         x=None,
@@ -282,6 +309,9 @@ class SimCLR(keras.Model):
             ValueError: If the pictures cannot be trained on, before any training.
             ArithmeticError: If the loss becomes NaN or infinite.
         """
+        distribution.check_strategy()
+        if not distribution.is_writer():
+            verbose = 0
         if validation_split:
             x, validation_data = _split(x, validation_split)
         feed = training_feed(
@@ -291,8 +321,8 @@ class SimCLR(keras.Model):
             batch_size=batch_size,
             seed=self.sub_seed("order") if shuffle else None,
             steps=steps_per_epoch,
+            micro_batch_size=self.micro_batch_size,
         )
-        check_micro_batch_size(self.micro_batch_size, feed.batch_size)
         if validation_data is not None:
             validation_data = self._evaluation_feed(
                 validation_data, kwargs.pop("validation_batch_size", None) or feed.batch_size
@@ -301,17 +331,19 @@ class SimCLR(keras.Model):
         if not self.compiled or self._compiled_by_recipe:
             self._compile_by_recipe(feed, epochs, initial_epoch, verbose)
         self._build_optimizer()
-        history = super().fit(
-            feed.data,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=[*feed.callbacks, StopOnNonFiniteLoss(), *_listed(callbacks)],
-            validation_data=validation_data,
-            shuffle=False,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=None if feed.callbacks else steps_per_epoch,
-            **kwargs,
-        )
+        own_callbacks = [*feed.callbacks, distribution.AverageLogs(), StopOnNonFiniteLoss()]
+        with distribution.training(self):
+            history = super().fit(
+                feed.data,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=[*own_callbacks, *_listed(callbacks)],
+                validation_data=validation_data,
+                shuffle=False,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=None if feed.callbacks else steps_per_epoch,
+                **kwargs,
+            )
         self.pretrained = True
         return history
 
@@ -324,34 +356,53 @@ class SimCLR(keras.Model):
         return test_on_views(self, super().test_step, args)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Return the loss of z, [all first views; all second views], and note the metrics."""
-        z_a, z_b = ops.split(y_pred, 2)
+        """Return the loss of the pairs z, (N, 2, D), and note the metrics."""
+        z_a, z_b = y_pred[:, 0], y_pred[:, 1]
+        contrast, nearest = self._compare(z_a, z_b)
+        views = 2 * ops.shape(z_a)[0] * distribution.replicas()
+        collapsed = ops.log(ops.cast(views, "float32") - 1)
+        self._contrastive_accuracy.update_state(nearest)
+        self._relative_loss.update_state(
+            contrast * distribution.loss_shares() / collapsed,
+            sample_weight=ops.cast(views, "float32") * collapsed,
+        )
+        return contrast + sum(map(self._aggregate_additional_loss, self.losses))
+
+    def _compare(self, z_a, z_b):
         loss = self._contrastive_loss or NTXentLoss(self.temperature)
         if isinstance(loss, NTXentLoss):
-            contrast, nearest = loss.with_accuracy(z_a, z_b)
-        else:
-            contrast, nearest = loss(z_a, z_b), contrastive_accuracy(z_a, z_b)
-        views = ops.cast(2 * ops.shape(z_a)[0], "float32")
-        collapsed = ops.log(views - 1)
-        self._contrastive_accuracy.update_state(nearest)
-        self._relative_loss.update_state(contrast / collapsed, sample_weight=views * collapsed)
-        return contrast + sum(self.losses)
+            return loss.with_accuracy(z_a, z_b)
+        contrast = loss(distribution.gather(z_a), distribution.gather(z_b))
+        if not isinstance(loss, keras.losses.Loss):
+            contrast = contrast / distribution.loss_shares()
+        return contrast, contrastive_accuracy(z_a, z_b)
 
-    def evaluate(self, x, y=None, batch_size=None, **kwargs):
-        """Return loss and metrics on pictures, of views that are the same at every call."""
+    @_on_its_devices
+    def evaluate(self, x, y=None, batch_size=None, return_dict=False, **kwargs):
+        """Return loss and metrics on pictures, of views that are the same at every call.
+
+        Over several devices pictures that fill no batch are left out.
+        """
         feed = self._evaluation_feed(x, batch_size)
         self.build((None, *feed.first.shape[1:]))
-        return super().evaluate(feed.data, **kwargs)
+        logs = distribution.average_logs(super().evaluate(feed.data, return_dict=True, **kwargs))
+        return logs if return_dict else self._flatten_metrics_in_order(logs)
 
+    @_on_its_devices
     def predict(self, x, batch_size=None, **kwargs):
         """Return h of all pictures as a NumPy array of shape (N, D), float32."""
-        feed = evaluation_feed(x, self.value_range, batch_size)
-        return super().predict(feed.data, **kwargs)
+        feed = evaluation_feed(x, self.value_range, batch_size, shared=False)
+        if distribution.devices() == distribution.feed_part()[1]:
+            return super().predict(feed.data, **kwargs)
+        padded, counts = padded_batches(feed.data, distribution.devices())
+        steps = kwargs.pop("steps", feed.steps)
+        return cut_batches(super().predict(padded, steps=steps, **kwargs), counts)
 
     def _evaluation_feed(self, data, batch_size):
         pictures = data[0] if isinstance(data, (tuple, list)) else data
         return evaluation_feed(pictures, self.value_range, batch_size)
 
+    @_on_its_devices
     def fine_tune(self, x, y=None, **kwargs):
         """Swap the projection head for a classification head and fit it on labelled pictures.
 

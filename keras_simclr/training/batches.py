@@ -6,7 +6,8 @@ import itertools
 import keras
 import numpy as np
 
-from keras_simclr.training.checks import check_no_views, check_pictures
+from keras_simclr import distribution
+from keras_simclr.training.checks import check_no_views, check_pictures, check_shares
 from keras_simclr.training.step import pictures_of
 
 DEFAULT_BATCH_SIZE = 256
@@ -27,6 +28,8 @@ class ArrayBatches(keras.utils.PyDataset):
         drop_remainder: Whether to leave out the last incomplete batch.
         steps: Batches an epoch. Defaults to one pass over the pictures.
         transform: Function of a batch of pictures and the number of the step, applied to each.
+
+    Of every batch only the part of this process is given, if there are several.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class ArrayBatches(keras.utils.PyDataset):
         transform=None,
     ):
         super().__init__()
+        self.part = distribution.feed_part()
         self.images = images
         self.labels = labels
         self.batch_size = batch_size
@@ -62,6 +66,7 @@ class ArrayBatches(keras.utils.PyDataset):
         step = self.epoch * self.steps + index
         turn, place = divmod(step, self.steps_a_pass)
         chosen = self._order_of(turn)[place * self.batch_size : (place + 1) * self.batch_size]
+        chosen = part_of(chosen, self.part)
         images = np.ascontiguousarray(self.images[chosen])
         if self.transform:
             images = self.transform(images, step)
@@ -75,6 +80,67 @@ class ArrayBatches(keras.utils.PyDataset):
                 np.random.default_rng((self.seed, turn)).shuffle(order)
             self._order = (turn, order)
         return order
+
+
+class DatasetBatches(keras.utils.PyDataset):
+    """The passes over a dataset, one after the other, with a transform on top.
+
+    Args:
+        dataset: Any iterable of batches that can be gone through again.
+        batch_size: Pictures of a full batch. Over several devices only full batches are given,
+            and of those the part of this process.
+        steps: Batches an epoch, or None if there is no end.
+    """
+
+    def __init__(self, dataset, batch_size, steps=None):
+        super().__init__()
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.steps = steps
+        self.part = distribution.feed_part()
+        self.transform = None
+        self.epoch = 0
+        self._batches = None
+
+    @property
+    def num_batches(self):
+        """Return the number of batches, or None if there is no end."""
+        return self.steps
+
+    def __getitem__(self, index):
+        """Return the next batch; index 0 begins anew."""
+        if index == 0:
+            self._batches = self._passes()
+        images, *labels = next(self._batches)
+        if self.transform:
+            images = self.transform(images, index)
+        return images, *labels
+
+    def _passes(self):
+        while True:
+            found = False
+            for batch in iter_batches(self.dataset):
+                parts = batch[:2] if isinstance(batch, (tuple, list)) else (batch,)
+                parts = [to_numpy(part) for part in parts]
+                if distribution.devices() == 1 or len(parts[0]) == self.batch_size:
+                    found = True
+                    yield [part_of(part, self.part) for part in parts]
+            if not found:
+                raise ValueError("The dataset came to its end. Pass one that can be read again.")
+
+
+def part_of(rows, part):
+    """Return the part (number, of how many) of a batch."""
+    number, count = part
+    size = len(rows) // count
+    return rows if count == 1 else rows[number * size : (number + 1) * size]
+
+
+def iter_batches(dataset):
+    """Return an iterator over one pass of a dataset."""
+    if isinstance(dataset, keras.utils.PyDataset):
+        return (dataset[index] for index in range(dataset.num_batches))
+    return iter(dataset)
 
 
 class FollowEpochs(keras.callbacks.Callback):
@@ -108,10 +174,13 @@ class Feed:
     @property
     def callbacks(self):
         """Return the callbacks that the data need."""
-        return [FollowEpochs(self.data)] if isinstance(self.data, ArrayBatches) else []
+        own = isinstance(self.data, (ArrayBatches, DatasetBatches))
+        return [FollowEpochs(self.data)] if own else []
 
 
-def training_feed(x, y, value_range, *, batch_size=None, seed=None, steps=None):
+def training_feed(
+    x, y, value_range, *, batch_size=None, seed=None, steps=None, micro_batch_size=None
+):
     """Check pictures for pretraining and make them into a `Feed`.
 
     Args:
@@ -122,17 +191,21 @@ def training_feed(x, y, value_range, *, batch_size=None, seed=None, steps=None):
             below that gives a step.
         seed: Order of an array's pictures; None keeps it.
         steps: Batches an epoch. Defaults to one pass.
+        micro_batch_size: Pictures that a device works on at once, or None.
 
     Raises:
         ValueError: If the pictures cannot be trained on.
     """
     check_no_views(y)
     if not is_array(x):
-        return _dataset_feed(x, value_range, batch_size, steps)
+        feed = _dataset_feed(x, value_range, batch_size, steps)
+        check_shares(feed.first, feed.batch_size, micro_batch_size)
+        return feed
     images = to_numpy(x)
     check_pictures(images, value_range)
     batch_size = batch_size or default_batch_size(len(images))
     _check_two_pictures(len(images), batch_size)
+    check_shares(images[:1], batch_size, micro_batch_size)
     data = ArrayBatches(images, batch_size=batch_size, seed=seed, drop_remainder=True, steps=steps)
     return Feed(data, images[:1], batch_size, len(data))
 
@@ -150,7 +223,12 @@ def _dataset_feed(x, value_range, batch_size, steps):
             "apart from the others. Received: a first batch of 1. Batch the dataset, for instance "
             "by 256."
         )
-    return Feed(x, first, len(first), steps or number_of_batches(x))
+    steps = steps or number_of_batches(x)
+    if distribution.devices() > 1:
+        if steps is None:
+            raise ValueError("The length of the dataset is not known. Pass `steps_per_epoch`.")
+        x = DatasetBatches(x, len(first), steps)
+    return Feed(x, first, len(first), steps)
 
 
 def _check_two_pictures(count, batch_size):
@@ -166,20 +244,69 @@ def _check_two_pictures(count, batch_size):
         )
 
 
-def evaluation_feed(x, value_range, batch_size=None, labels=None):
+def evaluation_feed(x, value_range, batch_size=None, labels=None, shared=True):
     """Check pictures and make them into a `Feed` for one look at each, in order.
+
+    Over several devices what fills no batch is left out.
+
+    Args:
+        x: Array or dataset of pictures.
+        value_range: (low, high) that the pictures should have.
+        batch_size: Pictures a batch, for arrays.
+        labels: Labels of an array's pictures, or None.
+        shared: Whether several devices share each batch. Defaults to True.
 
     Raises:
         ValueError: If the pictures cannot be looked at.
     """
+    devices = distribution.devices() if shared else 1
     if not is_array(x):
         first, x = checked_first_batch(x, value_range)
+        if devices > 1 and not isinstance(x, (ArrayBatches, DatasetBatches)):
+            check_shares(first, len(first))
+            full = sum(len(pictures_in(batch)) == len(first) for batch in iter_batches(x))
+            x = DatasetBatches(x, len(first), full)
         return Feed(x, first, len(first), number_of_batches(x))
     images = to_numpy(x)
     check_pictures(images, value_range)
-    batch_size = batch_size or default_batch_size(len(images))
-    data = ArrayBatches(images, labels, batch_size=batch_size)
+    batch_size = batch_size or default_batch_size(len(images), devices=devices)
+    if devices > 1:
+        check_shares(images[:1], batch_size)
+    data = ArrayBatches(images, labels, batch_size=batch_size, drop_remainder=devices > 1)
+    if not shared:
+        data.part = (0, 1)
     return Feed(data, images[:1], batch_size, len(data))
+
+
+def padded_batches(data, multiple):
+    """Fill up batches so that devices can share them.
+
+    Args:
+        data: Batches of pictures.
+        multiple: Of which every batch is to have a multiple.
+
+    Returns:
+        A generator of filled batches, and a list that it fills with the numbers of pictures before
+        and after.
+    """
+    counts = []
+
+    def padded():
+        for batch in iter_batches(data):
+            images = pictures_in(batch)
+            missing = -len(images) % multiple
+            counts.append((len(images), len(images) + missing))
+            yield (np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]),)
+
+    return padded(), counts
+
+
+def cut_batches(rows, counts):
+    """Return the rows of the pictures of `padded_batches`, without those of the filling."""
+    ends = np.cumsum([after for _, after in counts])
+    starts = [end - after for end, (_, after) in zip(ends, counts, strict=True)]
+    kept = [rows[at : at + count] for at, (count, _) in zip(starts, counts, strict=True)]
+    return np.concatenate(kept)
 
 
 def is_array(data):
@@ -192,9 +319,15 @@ def to_numpy(data):
     return data if isinstance(data, np.ndarray) else keras.ops.convert_to_numpy(data)
 
 
-def default_batch_size(count, largest=DEFAULT_BATCH_SIZE):
-    """Return `largest`, or the largest power of two that still gives a step."""
-    return min(largest, 2 ** (max(count, 1).bit_length() - 1))
+def default_batch_size(count, largest=DEFAULT_BATCH_SIZE, devices=1):
+    """Return `largest`, or the largest power of two that still gives a step.
+
+    Over several devices it is the multiple of their number that leaves the fewest pictures out.
+    """
+    if devices == 1 or count < devices:
+        return min(largest, 2 ** (max(count, 1).bit_length() - 1))
+    multiples = range(devices, max(min(largest, count), devices) + 1, devices)
+    return min(multiples, key=lambda size: (count % size, -size))
 
 
 def first_batch(dataset):

@@ -1,7 +1,11 @@
 """What is looked at before any training, so that bad input ends in a sentence and not in a run."""
 
+import zlib
+
 import keras
 import numpy as np
+
+from keras_simclr import distribution
 
 BLOCK = 1024  # pictures looked at in one go
 TOLERANCE = 0.01  # of the value range: how far beyond it a resized picture may reach
@@ -60,10 +64,33 @@ def check_micro_batch_size(size, batch_size=None):
         )
     if batch_size is not None and batch_size % size:
         raise ValueError(
-            "The batch size must be a multiple of `micro_batch_size`. Received: "
-            f"{batch_size} pictures in a batch, micro_batch_size={size}."
+            "The pictures of a batch on one device must be a multiple of `micro_batch_size`. "
+            f"Received: {batch_size} pictures on a device, micro_batch_size={size}."
         )
     return size
+
+
+def check_shares(first, batch_size, micro_batch_size=None):
+    """Raise a ValueError unless batches can be shared by devices and micro-batches.
+
+    Args:
+        first: Some pictures of the data, which must be the same in all processes.
+        batch_size: Pictures a batch.
+        micro_batch_size: Pictures that a device works on at once, or None.
+    """
+    devices = distribution.devices()
+    if batch_size % devices:
+        raise ValueError(
+            "Every device must have as many pictures, so the batch size must be a multiple of "
+            f"the number of devices. Received: {batch_size} pictures in a batch, {devices} devices."
+        )
+    check_micro_batch_size(micro_batch_size, batch_size // devices)
+    if not distribution.agree(zlib.crc32(np.ascontiguousarray(first).tobytes()) >> 1):
+        raise ValueError(
+            "Every process must be given the same data in the same order, of which each takes its "
+            "part by itself. Received: other pictures in the first batch of another process. Give "
+            "all a dataset with one seed, or an array, without a sampler for each process."
+        )
 
 
 def _rank_cure(rank):

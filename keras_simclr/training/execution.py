@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_simclr import distribution
+
 GROUP = 16  # pictures in a row that share one draw where an own draw for each would cost much
 IN_CACHE = 2**20  # values, at most, of a group of pictures that is worked on together
 AT_ONCE = 2**24  # the like on a GPU
@@ -38,7 +40,7 @@ def map_groups(function, images, parameters, size):
 
     if keras.backend.backend() == "torch":
         return _map_on_torch(of_group, tensors, size)
-    return _map_filled(of_group, tensors, size)
+    return distribution.per_device(lambda *given: _map_filled(of_group, given, size), *tensors)
 
 
 def in_turn(order, steps, planes, parameters):
@@ -237,16 +239,19 @@ def _map_on_tensorflow(function, tensors):
     )
 
 
-def _scan_on_jax(function, carry, tensors, size):
-    import jax
-
-    count = len(tensors[0])
-    blocks = tuple(
+def _in_blocks(tensors, size):
+    count = ops.shape(tensors[0])[0]
+    return tuple(
         ops.reshape(_filled(tensor, -count % size), (-1, size, *tensor.shape[1:]))
         for tensor in tensors
     )
-    carry, results = jax.lax.scan(function, carry, blocks)
-    return carry, ops.reshape(results, (-1, *results.shape[2:]))[:count]
+
+
+def _scan_on_jax(function, carry, tensors, size):
+    import jax
+
+    carry, results = jax.lax.scan(function, carry, _in_blocks(tensors, size))
+    return carry, ops.reshape(results, (-1, *results.shape[2:]))[: len(tensors[0])]
 
 
 def _scan_on_tensorflow(function, carry, tensors, size):
@@ -254,17 +259,17 @@ def _scan_on_tensorflow(function, carry, tensors, size):
     import tensorflow as tf
 
     count = tf.shape(tensors[0])[0]
-    blocks = -(-count // size)
-    results = tf.TensorArray(carry.dtype, blocks, infer_shape=False)
+    blocks = _in_blocks(tensors, tf.minimum(size, count))
+    number = tf.shape(blocks[0])[0]
     shape = []
 
-    def block(index, carry, results):
-        rows = slice(index * size, (index + 1) * size)
-        carry, result = function(carry, tuple(tensor[rows] for tensor in tensors))
-        shape[:] = result.shape
+    def step(index, carry, results):
+        carry, result = function(carry, tuple(block[index] for block in blocks))
+        shape[:] = result.shape[1:]
         return index + 1, carry, results.write(index, result)
 
+    results = tf.TensorArray(carry.dtype, number)
     _, carry, results = tf.while_loop(
-        lambda index, *_: index < blocks, block, (0, carry, results), parallel_iterations=1
+        lambda index, *_: index < number, step, (0, carry, results), parallel_iterations=1
     )
-    return carry, tf.ensure_shape(results.concat(), (None, *shape[1:]))
+    return carry, tf.reshape(results.stack(), (-1, *shape))[:count]

@@ -2,11 +2,11 @@
 
 import dataclasses
 
-import keras
 import numpy as np
 
+from keras_simclr import distribution
 from keras_simclr.training import batches
-from keras_simclr.training.checks import check_pictures
+from keras_simclr.training.checks import check_pictures, check_shares
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,46 +28,6 @@ class LabelledFeed(batches.Feed):
     a_pass: int | None
 
 
-class DatasetBatches(keras.utils.PyDataset):
-    """A dataset without end, made of the passes over another one, with a transform on top.
-
-    Args:
-        dataset: Any iterable of (pictures, labels) batches that can be gone through again.
-    """
-
-    def __init__(self, dataset):
-        super().__init__()
-        self.dataset = dataset
-        self.transform = None
-        self.epoch = 0
-        self._batches = None
-
-    @property
-    def num_batches(self):
-        """Return None: there is no end."""
-        return None
-
-    def __getitem__(self, index):
-        """Return the next batch; index 0 begins anew."""
-        if index == 0:
-            self._batches = self._passes()
-        images, labels = (batches.to_numpy(part) for part in next(self._batches)[:2])
-        if self.transform:
-            images = self.transform(images, index)
-        return images, labels
-
-    def _passes(self):
-        while True:
-            yield from iter_batches(self.dataset)
-
-
-def iter_batches(dataset):
-    """Return an iterator over one pass of a dataset."""
-    if isinstance(dataset, keras.utils.PyDataset):
-        return (dataset[index] for index in range(dataset.num_batches))
-    return iter(dataset)
-
-
 def labelled_feed(x, y, value_range, *, num_classes, batch_size, steps, least_steps, seed):
     """Check labelled pictures and make them into a `LabelledFeed`.
 
@@ -82,8 +42,9 @@ def labelled_feed(x, y, value_range, *, num_classes, batch_size, steps, least_st
     check_pictures(images, value_range)
     labels = check_labels(y, num_classes, count=len(images))
     num_classes = num_classes or _count_classes(labels)
-    batch_size = min(batch_size or batches.DEFAULT_BATCH_SIZE, len(images))
+    batch_size = _batch_size(batch_size, len(images))
     a_pass = len(images) // batch_size
+    check_shares(images[:1], batch_size)
     steps = steps or max(least_steps, a_pass)
     data = batches.ArrayBatches(
         images, labels, batch_size=batch_size, seed=seed, drop_remainder=True, steps=steps
@@ -100,6 +61,17 @@ def labelled_feed(x, y, value_range, *, num_classes, batch_size, steps, least_st
         labels.ndim == 2,
         a_pass,
     )
+
+
+def _batch_size(batch_size, count):
+    """Return the batch size that was asked for, or the default, but not more than there is."""
+    devices = distribution.devices()
+    if count < devices:
+        raise ValueError(
+            f"Every device must have a picture. Received: {count} pictures, {devices} devices."
+        )
+    batch_size = batch_size or batches.DEFAULT_BATCH_SIZE
+    return batch_size if batch_size <= count else count - count % devices
 
 
 def _dataset_feed(x, y, value_range, num_classes, batch_size, steps, least_steps):
@@ -121,8 +93,9 @@ def _dataset_feed(x, y, value_range, num_classes, batch_size, steps, least_steps
     check_labels(labels, num_classes, few_classes=True)
     if steps is None and a_pass is None:
         raise ValueError("The length of the dataset is not known. Pass `steps_per_epoch`.")
+    check_shares(images[:1], len(images))
     return LabelledFeed(
-        DatasetBatches(x),
+        batches.DatasetBatches(x, len(images)),
         images[:1],
         len(images),
         steps or max(least_steps, a_pass),
@@ -145,7 +118,7 @@ def _classes_of_dataset(dataset, first):
             "The number of classes cannot be read off a dataset without a known end. Pass "
             "`num_classes`."
         )
-    parts = [batches.to_numpy(batch[1]).reshape(-1) for batch in iter_batches(dataset)]
+    parts = [batches.to_numpy(batch[1]).reshape(-1) for batch in batches.iter_batches(dataset)]
     return _count_classes(check_labels(np.concatenate(parts)))
 
 

@@ -10,6 +10,8 @@ Source: Gao et al. 2021 (arXiv:2101.06983), section 3.
 import keras
 from keras import ops
 
+from keras_simclr import distribution
+
 
 def embed_micro_batches(embed, count, layers, others):
     """Embed micro-batches one after the other, with a gradient that takes one at a time.
@@ -40,20 +42,43 @@ def embed_micro_batches(embed, count, layers, others):
     weights, values = ([ops.convert_to_tensor(v) for v in group] for group in (trainable, states))
     z, values = on_backend[keras.backend.backend()](embed_with, weights, values, count)
     for state, value in zip(states, values, strict=True):
-        state.assign(value)
+        is_statistic = keras.backend.is_float_dtype(state.dtype)
+        state.assign(distribution.average(value) if is_statistic else value)
     return z
 
 
 def _on_jax(embed, weights, states, count):
     import jax
 
-    def step(states, number):
-        z, states = embed(weights, states, number)
-        return states, z
+    numbers = jax.numpy.arange(count)
 
-    step = jax.checkpoint(step, prevent_cse=False)
-    states, z = jax.lax.scan(step, states, jax.numpy.arange(count))
-    return z, states
+    def forward(weights, states):
+        def step(states, number):
+            z, after = embed(weights, states, number)
+            return after, (z, states)
+
+        after, (z, before) = jax.lax.scan(step, states, numbers)
+        return (z, after), (weights, before)
+
+    def backward(kept, given):
+        weights, before = kept
+
+        def step(sums, of_one):
+            number, states, of_z = of_one
+            held = weights
+            if in_line:  # one after the other, lest all be in memory at once
+                held = [w + 0 * s for w, s in zip(weights, sums, strict=True)]
+            _, pull = jax.vjp(lambda held: embed(held, states, number)[0], held)
+            return [s + g for s, g in zip(sums, pull(of_z)[0], strict=True)], None
+
+        in_line = jax.default_backend() == "cpu"  # whose XLA has slow convolutions in a loop
+        sums = [jax.numpy.zeros_like(weight) for weight in weights]
+        of_all = (numbers, before, given[0])
+        return jax.lax.scan(step, sums, of_all, unroll=count if in_line else 1)[0], None
+
+    embed_all = jax.custom_vjp(lambda *given: forward(*given)[0])
+    embed_all.defvjp(forward, backward)
+    return embed_all(weights, states)
 
 
 def _on_tensorflow(embed, weights, states, count):

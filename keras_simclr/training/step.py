@@ -5,6 +5,7 @@ import warnings
 import keras
 from keras import ops
 
+from keras_simclr import distribution
 from keras_simclr.training.micro_batches import embed_micro_batches
 from keras_simclr.training.views import draw_views, take_share
 
@@ -21,7 +22,7 @@ def train_on_views(model, keras_step, args):
         What `keras_step` returns. A batch of one picture, which has nothing to be compared with,
         changes nothing.
     """
-    return _run(model, keras_step, args, model.optimizer.iterations)
+    return _run(model, keras_step, args, model.optimizer.iterations, 1)
 
 
 def test_on_views(model, keras_step, args):
@@ -30,7 +31,7 @@ def test_on_views(model, keras_step, args):
     The draws depend on the number of pictures seen since the metrics were reset, so that each
     evaluation of the same data sees the same views.
     """
-    return _run(model, keras_step, args, model.pictures_seen)
+    return _run(model, keras_step, args, model.pictures_seen, distribution.replicas())
 
 
 def pictures_of(data):
@@ -48,35 +49,45 @@ def embed_views(model, pictures, step, training):
         training: Whether in training, or in evaluation, which has draws of its own.
 
     Returns:
-        Embeddings of [all first views; all second views], of shape (2N, D), float32.
+        Embeddings of the first and the second view of each picture, of shape (N, 2, D), float32.
     """
-
-    count = _micro_batches(ops.shape(pictures)[0], model.micro_batch_size)
+    pictures_in_all = ops.shape(pictures)[0]
+    blocks = distribution.blocks(pictures_in_all)
+    count = _micro_batches(pictures_in_all // blocks, model.micro_batch_size)
 
     def embed(number):
-        part = take_share(pictures, number, count)
-        both = ops.concatenate([part, part])
-        views = draw_views(model.augmenter, both, step, not training, number, count)
-        h = model.encoder(views, training=training)
-        return model.projection_head(h, training=training)
+        views = draw_views(
+            model.augmenter,
+            take_share(pictures, number, count, blocks),
+            step,
+            kinds=2,
+            evaluation=not training,
+            share=count * distribution.replica() + number,
+            shares=count * distribution.replicas(),
+            blocks=blocks,
+        )
+        return model.projection_head(model.encoder(views, training=training), training=training)
 
     if isinstance(count, int) and count == 1:
-        return embed(0)
-    layers = [model.encoder, model.projection_head]
-    z = embed_micro_batches(embed, count, layers, model.augmenter.variables)
+        z = embed(0)
+    else:
+        layers = [model.encoder, model.projection_head]
+        z = embed_micro_batches(embed, count, layers, model.augmenter.variables)
     dimensions = z.shape[-1]
-    z = ops.reshape(z, (count, 2, -1, dimensions))
-    return ops.reshape(ops.transpose(z, (1, 0, 2, 3)), (-1, dimensions))
+    z = ops.reshape(z, (count, blocks, 2, -1, dimensions))
+    return ops.reshape(ops.transpose(z, (1, 0, 3, 2, 4)), (-1, 2, dimensions))
 
 
-def _run(model, keras_step, args, counter):
+def _run(model, keras_step, args, counter, times):
     *state, data = args
-    images = _filling(pictures_of(data), model.micro_batch_size)
+    images = pictures_of(data)
+    if model.micro_batch_size and distribution.devices() == 1:
+        images = _filling(images, model.micro_batch_size)
     values = _values_in_step(model, state[0]) if state else []
     counter = next((value for variable, value in values if variable is counter), counter)
 
     def step():
-        given = {"pictures": images, "step": ops.convert_to_tensor(counter)}
+        given = {"pictures": images, "step": ops.convert_to_tensor(counter) * times}
         return keras_step(*state, (given,))
 
     return _unless_single(model, images, state, step)
@@ -92,8 +103,6 @@ def _micro_batches(pictures, size):
 
 def _filling(images, size):
     """Return the pictures that fill micro-batches; those left over sit this step out."""
-    if not size:
-        return images
     pictures = ops.shape(images)[0]
     used = _micro_batches(pictures, size) * size
     return images[:used] if isinstance(used, int) else images[: ops.minimum(pictures, used)]
@@ -112,6 +121,8 @@ def _values_in_step(model, state):
 
 
 def _unless_single(model, images, state, step):
+    if distribution.replicas() > 1:  # whose batches are full, and which may not wait in a branch
+        return step()
     if images.shape[0] is None:
         return ops.cond(ops.shape(images)[0] > 1, step, lambda: _skipped(model))
     if images.shape[0] > 1:

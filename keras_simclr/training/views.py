@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_simclr import distribution
+
 STRIDE = 64  # seeds that the views of one step may draw from a generator
 STEPS = 2**24  # after as many steps the draws of a generator begin again
 EVALUATION = STRIDE * STEPS  # evaluation draws from the other half of a generator's stream
@@ -17,7 +19,9 @@ def derived_seed(*words):
     return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
 
 
-def draw_views(augmenter, images, step, evaluation=False, share=0, shares=1):
+def draw_views(
+    augmenter, pictures, step, *, kinds=1, evaluation=False, share=0, shares=1, blocks=1
+):
     """Make the views that belong to `step`.
 
     The random state of every layer is replaced by a function of its own seed and of `step`, and
@@ -30,31 +34,32 @@ def draw_views(augmenter, images, step, evaluation=False, share=0, shares=1):
 
     Args:
         augmenter: Any Keras layer from images to images.
-        images: Pictures of shape (N, H, W, C); of several shares, those for [all first views; all
-            second views] of a share.
+        pictures: Of shape (N, H, W, C).
         step: Non-negative integer or scalar tensor.
+        kinds: Views of each picture, 1 or 2. Defaults to 1.
         evaluation: Whether to draw what no step of training ever draws.
         share: Number of the share, an integer or scalar tensor.
         shares: Number of shares of which the batch consists.
+        blocks: Number of blocks of the batch, of each of which the pictures are the share.
 
     Returns:
-        The views, of shape (N, h, w, C).
+        The views, of shape (kinds * N, h, w, C): for each block all first views, then all second.
     """
-    arguments = {}
-    if takes_parameters(augmenter):
-        count, height, width, _ = ops.shape(images)
+    count, height, width, _ = ops.shape(pictures)
+    takes = inspect.signature(augmenter.call).parameters
+    arguments = {"blocks": blocks} if "blocks" in takes else {}
+    if "parameters" in takes:
         with _states_of(augmenter, step, evaluation):
-            drawn = augmenter.sample(count * shares, height, width)
-        arguments["parameters"] = keras.tree.map_structure(
-            lambda leaf: _share_of_views(leaf, share, shares, count), drawn
-        )
+            drawn = augmenter.sample(kinds * count * shares, height, width)
+        if not isinstance(shares, int) or shares * blocks > 1:
+            drawn = keras.tree.map_structure(
+                lambda leaf: _share_of_draws(leaf, share, shares, blocks, count), drawn
+            )
+        arguments["parameters"] = drawn
+    images = ops.reshape(pictures, (blocks, -1, *pictures.shape[1:]))
+    images = ops.reshape(ops.concatenate([images] * kinds, axis=1), (-1, *pictures.shape[1:]))
     with _states_of(augmenter, step, evaluation, share):
         return augmenter(images, training=True, **arguments)
-
-
-def takes_parameters(augmenter):
-    """Tell whether an augmenter can be given what it would draw, as those of ours can."""
-    return "parameters" in inspect.signature(augmenter.call).parameters
 
 
 def seed_states(layer):
@@ -69,9 +74,11 @@ def uncompilable_layers(augmenter):
 
 def view_function(augmenter):
     """Return the compiled function (pictures, step) -> one view of each, a NumPy array."""
+    index, count = distribution.feed_part()
 
     def views(images, step):
-        return draw_views(augmenter, images, step)
+        with distribution.local():
+            return draw_views(augmenter, images, step, share=index, shares=count)
 
     if keras.backend.backend() == "jax" and not uncompilable_layers(augmenter):
         import jax
@@ -86,9 +93,10 @@ def view_function(augmenter):
     )
 
 
-def take_share(rows, share, shares):
-    """Return the rows (N / shares, ...) of one of equal shares of N rows, in their order."""
-    return ops.reshape(rows, (shares, -1, *rows.shape[1:]))[share]
+def take_share(rows, share, shares, blocks=1):
+    """Return one of equal shares of the rows of each block, of shape (N / shares, ...)."""
+    parts = ops.reshape(rows, (blocks, shares, -1, *rows.shape[1:]))
+    return ops.reshape(parts[:, share], (-1, *rows.shape[1:]))
 
 
 def _states_of(augmenter, step, evaluation, share=0):
@@ -104,9 +112,9 @@ def _state(variable, step, evaluation, share):
     return ops.stack([seed, ops.cast(position, variable.dtype)])
 
 
-def _share_of_views(drawn, share, shares, count):
-    """Return the part of what was drawn for [all first views; all second views]."""
-    if drawn is None or (isinstance(shares, int) and shares == 1):
-        return drawn
-    both = ops.reshape(drawn, (-1, shares, count // 2, *drawn.shape[1:]))
-    return ops.reshape(both[:, share], (-1, *drawn.shape[1:]))
+def _share_of_draws(drawn, share, shares, blocks, count):
+    """Return what was drawn for the `count` pictures of a share, in the order of their views."""
+    if drawn is None:
+        return None
+    parts = ops.reshape(drawn, (-1, blocks, shares, count // blocks, *drawn.shape[1:]))
+    return ops.reshape(ops.swapaxes(parts[:, :, share], 0, 1), (-1, *drawn.shape[1:]))

@@ -28,7 +28,9 @@ def test_it_comes_back_from_its_config(pictures):
     augmenter = TwoAugmenters(RandomSolarize(0.5, seed=1), RandomGrayscale(0.5, seed=2))
     config = keras.saving.serialize_keras_object(augmenter)
     again = keras.saving.deserialize_keras_object(config)
-    np.testing.assert_allclose(numbers(again(pictures)), numbers(augmenter(pictures)), atol=1e-3)
+    np.testing.assert_allclose(
+        numbers(again(pictures[:4])), numbers(augmenter(pictures[:4])), atol=1e-3
+    )
 
 
 def test_one_seed_for_both_is_refused():

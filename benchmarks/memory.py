@@ -1,0 +1,136 @@
+"""What a training step needs memory for, measured beside what a formula says.
+
+    KERAS_BACKEND=tensorflow python benchmarks/memory.py [--parts views activations logits]
+        [--networks small_resnet resnet18 resnet50] [--batches 32 64 128] [--sizes 1024 65536]
+
+- Views: 2N pictures in float32, beside what making them takes.
+- Activations: what a plain step keeps of each view for the backward pass: the inputs of Conv2D and
+  BatchNormalization and the outputs of ReLU, each tensor once.
+- Logits: one block of NT-Xent, beside the peak of loss and gradient (of `nt_xent.py`).
+
+Every number is a process of its own with two threads. Views and activations are the slope of the
+peak against their number, which leaves out what a process needs anyway.
+"""
+
+import argparse
+import math
+import statistics
+import sys
+
+import keras
+from keras import layers
+from memory_use import serve, started, stop
+from micro_batches import pictures, with_backbone
+from nt_xent import SIZES, in_turns, start
+from small_resnet import small_resnet
+from step import compiled
+from views import one_round, ours
+
+from keras_simclr.losses.nt_xent import LEAST_ROWS, LOGITS_AT_ONCE
+from keras_simclr.models.resnet import resnet_by_name
+
+VALUE = 4  # bytes of a float32
+KIB, MIB = 2**10, 2**20
+SIDES = {"small_resnet": 32, "resnet18": 32, "resnet50": 96}
+VIEWS = "views"
+
+
+def network(name):
+    """Return a network for pictures of its size, a functional model."""
+    inputs = keras.Input((SIDES[name], SIDES[name], 3))
+    if name == "small_resnet":
+        return keras.models.clone_model(small_resnet(), input_tensors=inputs)
+    make = resnet_by_name(name).for_view_size(SIDES[name], SIDES[name])
+    return keras.Model(inputs, make(inputs))
+
+
+def kept_values(model):
+    """Return how many numbers of a view the backward pass needs."""
+    outputs = [layer.output for layer in model.layers if isinstance(layer, layers.ReLU)]
+    readers = (layers.Conv2D, layers.BatchNormalization)
+    inputs = [layer.input for layer in model.layers if isinstance(layer, readers)]
+    different = {id(tensor): tensor.shape[1:] for tensor in [*outputs, *inputs]}
+    return sum(math.prod(shape) for shape in different.values())
+
+
+def making_views(side, count):
+    """Return a function that makes `count` views."""
+    make = ours(keras.ops.convert_to_numpy(pictures(count, side)))
+    return lambda: make(0) is None
+
+
+def training(name, batch):
+    """Return a function that takes a plain step."""
+    model = compiled(with_backbone(network(name)), SIDES[name])
+    images = pictures(batch, SIDES[name])
+    return lambda: float(model.train_on_batch(images)[0])
+
+
+def peak_of(name, count, side):
+    """Return the MiB that the second call adds."""
+    process = started(__file__, "--serve", name, count, "--side", side)
+    peak = [one_round(process)[1] for _ in range(2)][-1]
+    stop(process)
+    return peak
+
+
+def bytes_each(name, counts, side=0):
+    """Return by how many bytes the peak grows with each picture."""
+    peaks = [peak_of(name, count, side) for count in counts]
+    return MIB * statistics.linear_regression(counts, peaks).slope
+
+
+def show(what, formula, measured, unit=KIB, name="KiB a view"):
+    """Print a line."""
+    print(
+        f"{what:32} formula {formula / unit:9.1f} {name}, measured {measured / unit:9.1f}, "
+        f"ratio {measured / formula:.2f}",
+        flush=True,
+    )
+
+
+def compare_views(sides, batches):
+    """Print what a view takes, of pictures of each size."""
+    for side in sides:
+        counts = [2 * batch for batch in batches]
+        show(f"views, {side} px", VALUE * 3 * side**2, bytes_each(VIEWS, counts, side))
+
+
+def compare_activations(names, batches):
+    """Print what a view leaves for the backward pass of each network."""
+    for name in names:
+        formula = VALUE * kept_values(network(name))
+        show(f"{name}, {SIDES[name]} px", formula, bytes_each(name, batches) / 2)
+
+
+def compare_logits(sizes):
+    """Print what the loss of as many embeddings takes."""
+    backend = keras.backend.backend()
+    for size in sizes:
+        rows = min(size, max(LEAST_ROWS, LOGITS_AT_ONCE // size))
+        measured = in_turns({size: start(f"ours, {backend}", size)}, 1)[size][0][1]
+        show(f"logits, 2N = {size}", VALUE * rows * size, MIB * measured, MIB, "MiB a block")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    known = [VIEWS, "activations", "logits"]
+    parser.add_argument("--parts", nargs="+", choices=known, default=known)
+    parser.add_argument("--networks", nargs="+", choices=SIDES, default=list(SIDES))
+    parser.add_argument("--batches", type=int, nargs="+", default=[32, 64, 128])
+    parser.add_argument("--sides", type=int, nargs="+", default=[32, 96], help="of the views")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="2N of the logits")
+    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--side", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        case, number = options.serve[0], int(options.serve[1])
+        serve(making_views(options.side, number) if case == VIEWS else training(case, number))
+        sys.exit()
+    print(keras.backend.backend())
+    if VIEWS in options.parts:
+        compare_views(options.sides, options.batches)
+    if "activations" in options.parts:
+        compare_activations(options.networks, options.batches)
+    if "logits" in options.parts:
+        compare_logits(options.sizes)

@@ -1,0 +1,82 @@
+"""Cost of a large batch in micro-batches: its time beside plain steps, and its memory.
+
+    KERAS_BACKEND=tensorflow python benchmarks/micro_batches.py [--batch 1024] [--micro 128]
+    KERAS_BACKEND=tensorflow python benchmarks/micro_batches.py --memory --batch 4096
+    KERAS_BACKEND=tensorflow python benchmarks/micro_batches.py --memory --plain --batch 256
+
+The first trains the small ResNet: one step in micro-batches beside as many plain steps as cover
+the same pictures, in turns; medians and the median ratio are printed. `--memory` takes a single
+step of ResNet-18 and prints the peak of the process; its time includes compiling.
+"""
+
+import argparse
+import functools
+import statistics
+import time
+
+import keras
+import numpy as np
+from memory_use import peak
+from step import compiled, seconds
+
+from keras_simclr import SimCLR
+
+
+def pictures(count, size):
+    """Return random pictures (count, size, size, 3), a tensor of uint8."""
+    images = np.random.default_rng(0).integers(0, 256, (count, size, size, 3))
+    return keras.ops.convert_to_tensor(images.astype("uint8"))
+
+
+def with_backbone(backbone, **chosen):
+    """Return what `compiled` takes for a class: SimCLR with a backbone of its own."""
+    return lambda _, **given: SimCLR(backbone, **chosen, **given)
+
+
+def compare(batch, micro, size, rounds):
+    """Print the time of a step in micro-batches beside that of plain steps."""
+    in_parts = compiled(functools.partial(SimCLR, micro_batch_size=micro), size)
+    plain = compiled(SimCLR, size)
+    images = pictures(batch, size)
+    parts = [images[start : start + micro] for start in range(0, batch, micro)]
+
+    def pair():
+        return seconds(in_parts, images), sum(seconds(plain, part) for part in parts)
+
+    pairs = [pair() for _ in range(rounds + 1)][1:]
+    one, several = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = statistics.median(a / b for a, b in pairs)
+    print(
+        f"{keras.backend.backend():10} {size:3} px: step of {batch} in micro-batches of {micro} "
+        f"{1e3 * one:.0f} ms, {len(parts)} plain steps {1e3 * several:.0f} ms, ratio {ratio:.3f}"
+    )
+
+
+def measure_memory(batch, micro, size):
+    """Print peak, time and loss of the first step of ResNet-18; `micro` may be None."""
+    model = compiled(with_backbone("resnet18", micro_batch_size=micro), size)
+    before, images = peak(), pictures(batch, size)
+    began = time.perf_counter()
+    loss = float(model.train_on_batch(images)[0])
+    took = time.perf_counter() - began
+    parts = f"micro-batches of {micro}" if micro else "one piece"
+    print(
+        f"{keras.backend.backend():10} {size:3} px: batch {batch} in {parts}, "
+        f"peak {peak() / 1e9:.2f} GB ({before / 1e9:.2f} before), {took:.1f} s, loss {loss:.4f}"
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--micro", type=int, default=128)
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory", action="store_true", help="one step of ResNet-18")
+    parser.add_argument("--plain", action="store_true", help="with --memory: no micro-batches")
+    options = parser.parse_args()
+    if options.memory:
+        micro_batch_size = None if options.plain else options.micro
+        measure_memory(options.batch, micro_batch_size, options.size)
+    else:
+        compare(options.batch, options.micro, options.size, options.rounds)

@@ -1,0 +1,34 @@
+"""One model on many devices, by the means of each backend; each file has the same functions.
+
+A program is what runs in one process or, on TensorFlow, in one replica. On JAX it drives all
+devices and sees whole batches, cut into blocks, one for each device; on TensorFlow and PyTorch
+there is a program for each device, which sees its part of a batch.
+"""
+
+import importlib
+
+import keras
+
+from keras_simclr.distribution.callbacks import AverageLogs as AverageLogs
+from keras_simclr.distribution.checks import check_strategy as check_strategy
+
+_of_backend = importlib.import_module(f"keras_simclr.distribution.on_{keras.backend.backend()}")
+
+start = _of_backend.start
+scope = _of_backend.scope
+blocks = _of_backend.blocks
+replicas = _of_backend.replicas
+replica = _of_backend.replica
+devices = _of_backend.devices
+per_device = _of_backend.per_device
+gather = _of_backend.gather
+first_row = _of_backend.first_row
+average = _of_backend.average
+loss_shares = _of_backend.loss_shares
+local = _of_backend.local
+feed_part = _of_backend.feed_part
+is_writer = _of_backend.is_writer
+agreed = _of_backend.agreed
+agree = _of_backend.agree
+average_logs = _of_backend.average_logs
+training = _of_backend.training
