@@ -2,8 +2,9 @@
 
 import contextlib
 
-import keras
 import tensorflow as tf
+
+from keras_simclr.distribution.batch_norm import synchronized
 
 
 def start():
@@ -111,17 +112,16 @@ def training(model):
     That waits for the other replicas, which TensorFlow cannot do in a loop, so not with
     micro-batches.
     """
-    if devices() > 1:
-        for variable in (*model.variables, *model.optimizer.variables):
-            if not isinstance(variable.value, tf.distribute.DistributedValues):
-                raise ValueError(
-                    "Model and optimizer must be made within `strategy.scope()`, to be on all "
-                    f"devices. Received: {variable.path} on one device only."
-                )
-    together = devices() > 1 and not getattr(model, "micro_batch_size", None)
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = together
-    if devices() > 1:
-        model.train_function = None  # traced before, it would not know
-    yield
+    if devices() == 1:
+        yield
+        return
+    for variable in (*model.variables, *model.optimizer.variables):
+        if not isinstance(variable.value, tf.distribute.DistributedValues):
+            raise ValueError(
+                "Model and optimizer must be made within `strategy.scope()`, to be on all "
+                f"devices. Received: {variable.path} on one device only."
+            )
+    model.train_function = None  # traced before, it would not know
+    in_loop = getattr(model, "micro_batch_size", None)
+    with contextlib.nullcontext() if in_loop else synchronized(model, gather):
+        yield

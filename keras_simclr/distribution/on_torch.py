@@ -2,13 +2,14 @@
 
 import atexit
 import contextlib
-import functools
 import os
 
 import keras
 import numpy as np
 import torch
 from torch import distributed
+
+from keras_simclr.distribution.batch_norm import synchronized
 
 
 def start():
@@ -129,20 +130,12 @@ def training(model):
         variable.value.register_post_accumulate_grad_hook(_average_gradient)
         for variable in model.trainable_variables
     ]
-    norms = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    for layer in norms:
-        layer._moments = functools.partial(_moments, layer._reduction_axes)
     try:
-        yield
+        with synchronized(model, gather):
+            yield
     finally:
         for hook in hooks:
             hook.remove()
-        for layer in norms:
-            del layer._moments
 
 
 class _Gather(torch.autograd.Function):
@@ -161,13 +154,4 @@ class _Gather(torch.autograd.Function):
 
 
 def _average_gradient(parameter):
-    distributed.all_reduce(parameter.grad)
-    parameter.grad /= replicas()
-
-
-def _moments(axes, inputs, mask=None):
-    """Return mean and variance over all processes, whose batches are equally large."""
-    variance, mean = torch.var_mean(inputs, axes, correction=0)
-    means, variances = gather(torch.stack([mean, variance])[None]).unbind(1)
-    mean = means.mean(0)
-    return mean, variances.mean(0) + (means - mean).square().mean(0)
+    parameter.grad = average(parameter.grad)

@@ -40,9 +40,9 @@ def labelled_feed(x, y, value_range, *, num_classes, batch_size, steps, least_st
         return _dataset_feed(x, y, value_range, num_classes, batch_size, steps, least_steps)
     images = batches.to_numpy(x)
     check_pictures(images, value_range)
+    batch_size = _batch_size(batch_size, len(images))
     labels = check_labels(y, num_classes, count=len(images))
     num_classes = num_classes or _count_classes(labels)
-    batch_size = _batch_size(batch_size, len(images))
     a_pass = len(images) // batch_size
     check_shares(images[:1], batch_size)
     steps = steps or max(least_steps, a_pass)

@@ -1,0 +1,233 @@
+"""Train on some devices and write down what comes out: python program.py FOLDER DEVICES."""
+
+import contextlib
+import json
+import os
+import sys
+
+FOLDER, DEVICES = sys.argv[1], int(sys.argv[2])
+BACKEND = os.environ["KERAS_BACKEND"]
+if BACKEND == "jax":
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+from keras import layers, ops  # noqa: E402
+
+PICTURES, SIZE = 64, 12
+
+
+def devices():
+    """Make the devices, and return the function that gives the context of making models."""
+    if DEVICES == 1 or BACKEND == "torch":
+        return contextlib.nullcontext
+    if BACKEND == "jax":
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+        return contextlib.nullcontext
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * DEVICES
+    )
+    # After an error the default's collectives could not be used again.
+    strategy = tf.distribute.MirroredStrategy(
+        [f"CPU:{number}" for number in range(DEVICES)],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
+    return strategy.scope
+
+
+def model_of(batch_norm=True, seed=1, **arguments):
+    """Return a small SimCLR model with a smooth encoder, built."""
+    from keras_simclr import ProjectionHead, SimCLR
+
+    keras.utils.set_random_seed(0)
+    norm = [layers.BatchNormalization(momentum=0.9)] if batch_norm else []
+    backbone = keras.Sequential(
+        [
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(8, 3, strides=2, use_bias=not batch_norm),
+            *norm,
+            layers.Activation("tanh"),
+        ]
+    )
+    head = ProjectionHead(output_dim=8, batch_norm=batch_norm)
+    model = SimCLR(backbone, projection_head=head, seed=seed, **arguments)
+    model.build((None, SIZE, SIZE, 3))
+    return model
+
+
+def pictures(count=PICTURES):
+    """Return pictures of different colours, lest gradients be mere rounding."""
+    rng = np.random.default_rng(0)
+    colours = rng.uniform(0, 200, (count, 1, 1, 3)) + rng.uniform(0, 55, (count, SIZE, SIZE, 3))
+    return colours.astype("uint8")
+
+
+def one_step(scope_of, loss=None, **arguments):
+    """Return the loss of a step, each variable's gradient, and the moving statistics."""
+    with scope_of():
+        model = model_of(**arguments)
+        model.compile(keras.optimizers.SGD(1.0), loss=loss)
+    before = model.get_weights()
+    history = model.fit(pictures(), batch_size=PICTURES, verbose=0).history
+    trainable = {id(variable) for variable in model.trainable_variables}
+    found = {name: values[0] for name, values in history.items()}
+    for number, variable in enumerate(model.weights):
+        change = model.get_weights()[number] - before[number]
+        kind = "gradient" if id(variable) in trainable else "statistic"
+        if change.dtype.kind == "f":
+            found[f"{kind}_{number}"] = change
+    return found
+
+
+def gradient_of_z(scope_of):
+    """Return the loss of known z, and its gradient by them."""
+    from keras_simclr import NTXentLoss, distribution
+
+    z = np.random.default_rng(1).normal(size=(2, 16, 6)).astype("float32")
+    loss = NTXentLoss(0.2, block_size=5)
+    if BACKEND == "jax":
+        import jax
+
+        value, slope = jax.jit(jax.value_and_grad(lambda z: loss(z[0], z[1])))(z)
+        return np.array(value), np.array(slope)
+    share = 16 // DEVICES
+    if BACKEND == "torch":
+        rank = distribution.replica()
+        part = ops.convert_to_tensor(z[:, rank * share : (rank + 1) * share]).requires_grad_()
+        value = loss(part[0], part[1])
+        value.backward()
+        slope = distribution.gather(ops.swapaxes(part.grad, 0, 1)) / DEVICES
+        slope = ops.convert_to_numpy(ops.swapaxes(slope, 0, 1))
+        return ops.convert_to_numpy(distribution.average(value)), slope
+    import tensorflow as tf
+
+    def on_replica():
+        part = tf.constant(z)[:, distribution.replica() * share :][:, :share]
+        with tf.GradientTape() as tape:
+            tape.watch(part)
+            value = loss(part[0], part[1])
+        return value, tape.gradient(value, part)
+
+    with scope_of():
+        strategy = tf.distribute.get_strategy()
+        value, slope = strategy.run(tf.function(on_replica))
+    slopes = strategy.experimental_local_results(slope)
+    value = sum(strategy.experimental_local_results(value))
+    return np.array(value), np.concatenate([np.array(part) for part in slopes], axis=1)
+
+
+def custom_loss(z_a, z_b):
+    """Compute a loss that is no Keras loss, and not NT-Xent, from all pairs."""
+    z_a, z_b = ops.normalize(z_a, axis=-1), ops.normalize(z_b, axis=-1)
+    logits = ops.matmul(z_a, ops.transpose(z_b)) / 0.3
+    return ops.mean(ops.logsumexp(logits, axis=1) - ops.diagonal(logits))
+
+
+@contextlib.contextmanager
+def broken(what):
+    """Break what spreads a model over devices, for as long as the context holds."""
+    from keras.src.losses import loss as keras_loss
+
+    from keras_simclr import distribution
+
+    if what == "gather":
+        gather = distribution.gather
+        patch = (distribution, "gather", lambda tensor: ops.stop_gradient(gather(tensor)))
+    elif what == "draws":
+        patch = (distribution, "replica", lambda: 0)
+    elif BACKEND == "torch":
+        from keras_simclr.distribution import on_torch
+
+        average = on_torch.average
+        patch = (on_torch, "average", lambda tensor: DEVICES * average(tensor))
+    else:
+        patch = (keras_loss, "scale_loss_for_distribution", lambda value: value)
+    owner, name, wrong = patch
+    right = getattr(owner, name)
+    setattr(owner, name, wrong)
+    try:
+        yield
+    finally:
+        setattr(owner, name, right)
+
+
+def refusals(scope_of):
+    """Return what is said to those who ask for what cannot be."""
+    said = {}
+
+    def ask(name, function):
+        try:
+            function()
+            said[name] = ""
+        except ValueError as error:
+            said[name] = str(error)
+
+    def with_model(function, **arguments):
+        with scope_of():
+            model = model_of(**arguments)
+            model.compile("sgd")
+        function(model)
+
+    few = pictures(3)
+    ask("batch", lambda: with_model(lambda model: model.fit(pictures(), batch_size=7, verbose=0)))
+    ask(
+        "micro-batch",
+        lambda: with_model(
+            lambda model: model.fit(pictures(), batch_size=12, verbose=0), micro_batch_size=4
+        ),
+    )
+    ask("labels", lambda: with_model(lambda model: model.fine_tune(few[:1], [0], num_classes=2)))
+    if BACKEND == "torch":
+        own = pictures()[int(os.environ["RANK"]) :]
+        ask("data", lambda: with_model(lambda model: model.fit(own, batch_size=8, verbose=0)))
+    return said
+
+
+def train(scope_of):
+    """Return all that a run gives."""
+    found = one_step(scope_of)
+    found["z_loss"], found["z_gradient"] = gradient_of_z(scope_of)
+    per_device = PICTURES // DEVICES // 2
+    parts = one_step(scope_of, batch_norm=False, micro_batch_size=per_device)
+    own_loss = one_step(scope_of, loss=custom_loss)
+    found |= {f"micro_{name}": value for name, value in parts.items()}
+    found |= {f"custom_{name}": value for name, value in own_loss.items()}
+    with scope_of():
+        model = model_of()
+        model.compile(keras.optimizers.SGD(0.1))
+    images = pictures(160)
+    history = model.fit(
+        images, batch_size=64, epochs=3, verbose=0, validation_data=images[:128]
+    ).history
+    found |= {f"run_{name}": values for name, values in history.items()}
+    found["evaluated"] = model.evaluate(images[:128], batch_size=64, verbose=0)
+    found["predicted"] = model.predict(images[:21], batch_size=8, verbose=0)
+    classifier = model.fine_tune(
+        images,
+        np.arange(160) % 3,
+        epochs=2,
+        batch_size=32,
+        validation_data=(images, images[:, 0, 0, 0] % 3),
+        verbose=0,
+    )
+    found |= {f"tuned_{name}": values for name, values in classifier.history.history.items()}
+    return found
+
+
+if __name__ == "__main__":
+    make_scope = devices()
+    results = one_step(make_scope) if DEVICES == 4 else train(make_scope)
+    words = {}
+    if DEVICES == 2:
+        for part in ("gather", "share", "draws"):
+            with broken(part):
+                broken_step = one_step(make_scope)
+            results |= {f"{part}_{name}": value for name, value in broken_step.items()}
+        words = refusals(make_scope)
+    if os.environ.get("RANK", "0") == "0":
+        np.savez(f"{FOLDER}/{DEVICES}.npz", **results)
+        with open(f"{FOLDER}/{DEVICES}.json", "w") as file:
+            json.dump(words, file)
