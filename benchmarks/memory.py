@@ -6,7 +6,8 @@
 - Views: 2N pictures in float32, beside what making them takes.
 - Activations: what a plain step keeps of each view for the backward pass: the inputs of Conv2D and
   BatchNormalization and the outputs of ReLU, each tensor once.
-- Logits: one block of NT-Xent, beside the peak of loss and gradient (of `nt_xent.py`).
+- The loss: ten times z and three times a block of logits, beside the peak of loss and gradient (of
+  `nt_xent.py`).
 
 Every number is a process of its own with two threads. Views and activations are the slope of the
 peak against their number, which leaves out what a process needs anyway.
@@ -20,12 +21,13 @@ import sys
 import keras
 from keras import layers
 from memory_use import serve, started, stop
-from micro_batches import pictures, with_backbone
-from nt_xent import SIZES, in_turns, start
+from micro_batches import pictures
+from nt_xent import DIMENSIONS, SIZES, in_turns, start
 from small_resnet import small_resnet
 from step import compiled
 from views import one_round, ours
 
+from keras_simclr import SimCLR
 from keras_simclr.losses.nt_xent import LEAST_ROWS, LOGITS_AT_ONCE
 from keras_simclr.models.resnet import resnet_by_name
 
@@ -61,7 +63,7 @@ def making_views(side, count):
 
 def training(name, batch):
     """Return a function that takes a plain step."""
-    model = compiled(with_backbone(network(name)), SIDES[name])
+    model = compiled(SimCLR, SIDES[name], network(name))
     images = pictures(batch, SIDES[name])
     return lambda: float(model.train_on_batch(images)[0])
 
@@ -108,8 +110,9 @@ def compare_logits(sizes):
     backend = keras.backend.backend()
     for size in sizes:
         rows = min(size, max(LEAST_ROWS, LOGITS_AT_ONCE // size))
+        formula = VALUE * size * (10 * DIMENSIONS + 3 * rows)
         measured = in_turns({size: start(f"ours, {backend}", size)}, 1)[size][0][1]
-        show(f"logits, 2N = {size}", VALUE * rows * size, MIB * measured, MIB, "MiB a block")
+        show(f"loss, 2N = {size}", formula, MIB * measured, MIB, "MiB")
 
 
 if __name__ == "__main__":

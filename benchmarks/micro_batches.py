@@ -10,7 +10,6 @@ step of ResNet-18 and prints the peak of the process; its time includes compilin
 """
 
 import argparse
-import functools
 import statistics
 import time
 
@@ -28,14 +27,9 @@ def pictures(count, size):
     return keras.ops.convert_to_tensor(images.astype("uint8"))
 
 
-def with_backbone(backbone, **chosen):
-    """Return what `compiled` takes for a class: SimCLR with a backbone of its own."""
-    return lambda _, **given: SimCLR(backbone, **chosen, **given)
-
-
 def compare(batch, micro, size, rounds):
     """Print the time of a step in micro-batches beside that of plain steps."""
-    in_parts = compiled(functools.partial(SimCLR, micro_batch_size=micro), size)
+    in_parts = compiled(SimCLR, size, micro_batch_size=micro)
     plain = compiled(SimCLR, size)
     images = pictures(batch, size)
     parts = [images[start : start + micro] for start in range(0, batch, micro)]
@@ -54,7 +48,7 @@ def compare(batch, micro, size, rounds):
 
 def measure_memory(batch, micro, size):
     """Print peak, time and loss of the first step of ResNet-18; `micro` may be None."""
-    model = compiled(with_backbone("resnet18", micro_batch_size=micro), size)
+    model = compiled(SimCLR, size, "resnet18", micro_batch_size=micro)
     before, images = peak(), pictures(batch, size)
     began = time.perf_counter()
     loss = float(model.train_on_batch(images)[0])

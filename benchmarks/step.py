@@ -27,9 +27,9 @@ class OnReadyViews(SimCLR):
         return super(SimCLR, self).train_step(*args)
 
 
-def compiled(model_class, size):
-    """Return a built and compiled model."""
-    model = model_class(small_resnet(), temperature=0.5, seed=0)
+def compiled(model_class, size, backbone=None, **arguments):
+    """Return a built and compiled model, of the small ResNet unless another is given."""
+    model = model_class(backbone or small_resnet(), temperature=0.5, seed=0, **arguments)
     model.build((None, size, size, 3))
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9))
     model.optimizer.build(model.trainable_variables)

@@ -133,6 +133,19 @@ def test_the_quickstart_runs_when_shortened(tmp_path, monkeypatch, capsys):
     assert len(list(tmp_path.glob("*.png"))) == 3
 
 
+def test_the_example_of_many_devices_runs_on_two():
+    command = [sys.executable]
+    if keras.backend.backend() == "torch":
+        command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [ROOT / "examples/multi_device.py", "--epochs", "1"]
+    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("Accuracy with 100 labels: ") == 1
+
+
 def test_the_code_of_the_readme_runs(tmp_path, monkeypatch, short_fine_tuning):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)

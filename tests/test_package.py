@@ -20,14 +20,15 @@ MODULES = sorted(
 )
 MAY_IMPORT = {
     "layers": {"training"},
-    "losses": {"training"},
+    "losses": {"distribution", "training"},
     "optimizers": set(),
     "datasets": set(),
     "plotting": set(),
-    "training": set(),
+    "distribution": set(),
+    "training": {"distribution"},
     "evaluation": set(),
-    "callbacks": set(),
-    "models": {"layers", "losses", "optimizers", "training"},
+    "callbacks": {"distribution"},
+    "models": {"distribution", "layers", "losses", "optimizers", "training"},
 }
 KNOW_THE_BACKEND = {"training", "distribution"}
 
@@ -40,7 +41,9 @@ def rooms_imported_by(path):
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         for name in names:
-            if name.startswith("keras_simclr."):
+            if name == "keras_simclr":
+                yield from (alias.name for alias in node.names)
+            elif name.startswith("keras_simclr."):
                 yield name.split(".")[1]
 
 

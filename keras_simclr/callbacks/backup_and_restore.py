@@ -7,6 +7,8 @@ from pathlib import Path
 
 import keras
 
+from keras_simclr import distribution
+
 FINISHED = re.compile(r"epoch-(\d+)\.weights\.h5")
 
 
@@ -17,13 +19,16 @@ class BackupAndRestore(keras.callbacks.Callback):
     file that takes its name when it is complete: a run killed at any moment goes on as if nothing
     had happened, provided that model and data are made in the same way, with a seed.
 
+    Of several processes one keeps the backup, from which all go on.
+
     Args:
-        backup_dir: Folder of this run's backup, made if it is not there.
+        backup_dir: Folder of this run's backup, made if it is not there. All processes must see
+            the same one.
         delete_checkpoint: Whether to delete the folder when `fit` is done. Defaults to True.
 
     Raises:
         ValueError: When `fit` begins with a model that was not built, or that the backup does not
-            fit.
+            fit, or if processes see different folders.
 
     Example:
     >>> backup = BackupAndRestore("runs/backup")  # model.fit(pictures, callbacks=[backup])
@@ -42,8 +47,15 @@ class BackupAndRestore(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Restore the last backup, if there is one."""
         epoch = self.epochs_done
-        if not epoch:
-            return
+        if not distribution.agree(epoch):
+            raise ValueError(
+                "All processes must see the same backup. Received: another number of epochs in "
+                f"`{self.backup_dir}` of another process. Choose a folder that all share."
+            )
+        if epoch:
+            self._restore(epoch)
+
+    def _restore(self, epoch):
         if not self.model.built:
             raise ValueError(
                 "The model must be built before its backup can be restored. Received: "
@@ -56,10 +68,15 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Write the backup of this epoch, then remove the one before."""
+        if not distribution.saves():
+            return
         self.backup_dir.mkdir(parents=True, exist_ok=True)
         before = self._finished().values()
-        beside = self.backup_dir / "unfinished.weights.h5"
+        beside = self.backup_dir / f"unfinished-{distribution.process()}.weights.h5"
         self.model.save_weights(beside, overwrite=True)
+        if not distribution.is_writer():
+            beside.unlink()
+            return
         os.replace(beside, self.backup_dir / f"epoch-{epoch + 1}.weights.h5")
         for path in before:
             path.unlink()
@@ -67,8 +84,10 @@ class BackupAndRestore(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         """Delete the backup, which is done with; the next `fit` begins where it is told to."""
         self.model._initial_epoch = None
-        if self.delete_checkpoint:
+        distribution.wait()
+        if self.delete_checkpoint and distribution.is_writer():
             shutil.rmtree(self.backup_dir, ignore_errors=True)
+        distribution.wait()
 
     def _finished(self):
         paths = self.backup_dir.glob("*") if self.backup_dir.is_dir() else ()

@@ -10,6 +10,7 @@ import importlib
 import keras
 
 from keras_simclr.distribution.callbacks import AverageLogs as AverageLogs
+from keras_simclr.distribution.callbacks import written_once as written_once
 from keras_simclr.distribution.checks import check_strategy as check_strategy
 
 _of_backend = importlib.import_module(f"keras_simclr.distribution.on_{keras.backend.backend()}")
@@ -27,8 +28,12 @@ average = _of_backend.average
 loss_shares = _of_backend.loss_shares
 local = _of_backend.local
 feed_part = _of_backend.feed_part
+process = _of_backend.process
 is_writer = _of_backend.is_writer
+saves = _of_backend.saves
 agreed = _of_backend.agreed
 agree = _of_backend.agree
+wait = _of_backend.wait
 average_logs = _of_backend.average_logs
 training = _of_backend.training
+running = _of_backend.running

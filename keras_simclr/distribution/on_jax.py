@@ -5,7 +5,7 @@ import contextvars
 
 import jax
 import keras
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 _within = contextvars.ContextVar("axis of the devices, on one of them", default=None)
 _is_local = contextvars.ContextVar("whether devices do not matter", default=False)
@@ -19,6 +19,12 @@ def scope():
     """Return a function that gives a context in which the present distribution holds."""
     distribution = keras.distribution.distribution()
     if distribution is None:
+        if jax.process_count() > 1:
+            raise ValueError(
+                "Every process would train a model of its own. Received: "
+                f"{jax.process_count()} processes without a distribution. Call "
+                "`keras.distribution.set_distribution(keras.distribution.DataParallel())` first."
+            )
         return contextlib.nullcontext
     if not isinstance(distribution, keras.distribution.DataParallel):
         raise ValueError(
@@ -109,9 +115,19 @@ def feed_part():
     return jax.process_index(), jax.process_count()
 
 
+def process():
+    """Return the number of this process."""
+    return jax.process_index()
+
+
 def is_writer():
     """Tell whether this process is the one that writes files."""
     return jax.process_index() == 0
+
+
+def saves():
+    """Tell whether this process must save a model too when the writer does: all must."""
+    return True
 
 
 def agreed(number):
@@ -130,6 +146,14 @@ def agree(number):
     from jax.experimental import multihost_utils
 
     return len(set(multihost_utils.process_allgather(jax.numpy.int32(number)).tolist())) == 1
+
+
+def wait():
+    """Wait until all processes are here."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices("keras_simclr")
 
 
 def average_logs(logs):
@@ -151,6 +175,30 @@ def training(model):
                     "first, then make the model."
                 )
     yield
+
+
+@contextlib.contextmanager
+def running(model):
+    """Let every process have all rows that a model predicts, of which Keras reads its own only."""
+    if jax.process_count() == 1:
+        yield
+        return
+    model.predict_step = _replicated(model.predict_step)
+    try:
+        yield
+    finally:
+        del model.predict_step
+
+
+def _replicated(step):
+    mesh, _ = _mesh(keras.distribution.distribution())
+    everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def replicated(state, data):
+        outputs, state = step(state, data)
+        return jax.lax.with_sharding_constraint(outputs, everywhere), state
+
+    return replicated
 
 
 def _mesh(distribution):

@@ -50,7 +50,8 @@ def gather(tensor):
     """Return the rows of all devices. Its gradient is the sum over all."""
     if replicas() == 1:
         return tensor
-    return tf.distribute.get_replica_context().all_gather(tensor, axis=0)
+    of_all = tf.distribute.get_replica_context().all_gather(tensor, axis=0)
+    return tf.ensure_shape(of_all, (None, *tensor.shape[1:]))
 
 
 def first_row(tensor):
@@ -80,24 +81,34 @@ def feed_part():
     return 0, 1
 
 
+def process():
+    """Return the number of this process."""
+    return tf.distribute.get_strategy().cluster_resolver.task_id if _several_workers() else 0
+
+
 def is_writer():
     """Tell whether this process is the one that writes files."""
     return tf.distribute.get_strategy().extended.should_checkpoint
 
 
+def saves():
+    """Tell whether this process must save a model too when the writer does: all must."""
+    return True
+
+
 def agreed(number):
-    """Return the number that all processes have."""
-    strategy = tf.distribute.get_strategy()
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return number
-    raise ValueError(
-        "With several workers the model needs a `seed`, the same in all. Received: seed=None."
-    )
+    """Return the number that the first process has."""
+    return _of_all(number)[0]
 
 
 def agree(number):
     """Tell whether all processes have the same number."""
-    return True
+    return len(set(_of_all(number))) == 1
+
+
+def wait():
+    """Wait until all processes are here."""
+    _of_all(0)
 
 
 def average_logs(logs):
@@ -123,5 +134,52 @@ def training(model):
             )
     model.train_function = None  # traced before, it would not know
     in_loop = getattr(model, "micro_batch_size", None)
-    with contextlib.nullcontext() if in_loop else synchronized(model, gather):
+    with running(model), contextlib.nullcontext() if in_loop else synchronized(model, gather):
         yield
+
+
+@contextlib.contextmanager
+def running(model):
+    """Let a model fit and evaluate over several workers.
+
+    There Keras averages what a step returns along its first axis, which a number lacks, and
+    cannot build a model from a batch that is on all workers.
+    """
+    if not _several_workers() or "train_step" in vars(model):
+        yield
+        return
+    changes = {
+        "train_step": _with_axis(model.train_step),
+        "test_step": _with_axis(model.test_step),
+        "_maybe_symbolic_build": lambda **batch: None,
+    }
+    for name, function in changes.items():
+        setattr(model, name, function)
+    try:
+        yield
+    finally:
+        for name in changes:
+            delattr(model, name)
+
+
+def _with_axis(step):
+    return lambda data: {name: tf.reshape(value, (1,)) for name, value in step(data).items()}
+
+
+def _several_workers():
+    strategy = tf.distribute.get_strategy()
+    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    return several and strategy.extended._in_multi_worker_mode()
+
+
+def _of_all(number):
+    """Return the number that each process has, in their order."""
+    if not _several_workers():
+        return [number]
+    return _gathered(tf.constant([number], tf.int64)).numpy().tolist()
+
+
+@tf.function
+def _gathered(row):
+    strategy = tf.distribute.get_strategy()
+    return strategy.gather(strategy.run(lambda: tf.identity(row)), axis=0)

@@ -89,9 +89,19 @@ def feed_part():
     return replica(), replicas()
 
 
+def process():
+    """Return the number of this process."""
+    return replica()
+
+
 def is_writer():
     """Tell whether this process is the one that writes files."""
     return replica() == 0
+
+
+def saves():
+    """Tell whether this process must save a model too when the writer does: none must."""
+    return is_writer()
 
 
 def agreed(number):
@@ -108,6 +118,12 @@ def agree(number):
     if replicas() == 1:
         return True
     return len(set(gather(keras.ops.convert_to_tensor([number], "int64")).tolist())) == 1
+
+
+def wait():
+    """Wait until all processes are here."""
+    if replicas() > 1:
+        distributed.barrier()
 
 
 def average_logs(logs):
@@ -136,6 +152,11 @@ def training(model):
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def running(model):
+    """Do nothing: a process runs a model by itself."""
+    return contextlib.nullcontext()
 
 
 class _Gather(torch.autograd.Function):

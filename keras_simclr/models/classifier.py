@@ -151,6 +151,7 @@ def fine_tuned_classifier(
     _build_training(classifier, *feed.example)
     if not distribution.is_writer():
         fit_arguments["verbose"] = 0
+    callbacks = distribution.written_once(callbacks)
     with distribution.training(classifier):
         classifier.fit(
             feed.data,

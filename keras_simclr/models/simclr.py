@@ -25,9 +25,10 @@ from keras_simclr.training.batches import (
     evaluation_feed,
     is_array,
     padded_batches,
+    part_of,
     training_feed,
 )
-from keras_simclr.training.checks import StopOnNonFiniteLoss, check_micro_batch_size
+from keras_simclr.training.checks import StopOnNonFinite, check_micro_batch_size
 from keras_simclr.training.step import embed_views, test_on_views, train_on_views
 from keras_simclr.training.views import derived_seed, uncompilable_layers
 
@@ -105,7 +106,7 @@ class SimCLR(keras.Model):
     ):
         distribution.check_strategy()
         distribution.start()
-        super().__init__(autocast=False, **kwargs)  # pictures stay as exact as they come
+        super().__init__(**kwargs)
         if temperature is not None:
             check_temperature(temperature)
         self.image_size = size_pair(image_size)
@@ -195,6 +196,15 @@ class SimCLR(keras.Model):
     def pictures_seen(self):
         """Number of pictures that the metrics have seen since they were reset, a variable."""
         return self._loss_tracker.count
+
+    @property
+    def compute_dtype(self):
+        """That of the weights: what is done in half precision, the layers of the model decide.
+
+        So Keras rounds neither the pictures on their way to the augmenter nor the weights on
+        their way to the micro-batches.
+        """
+        return self.variable_dtype
 
     def _recipe(self, epochs=None):
         if self._view_size is None:
@@ -307,7 +317,8 @@ class SimCLR(keras.Model):
 
         Raises:
             ValueError: If the pictures cannot be trained on, before any training.
-            ArithmeticError: If the loss becomes NaN or infinite.
+            ArithmeticError: If the loss becomes NaN or infinite, or no loss scale keeps the
+                gradients of `mixed_float16` finite.
         """
         distribution.check_strategy()
         if not distribution.is_writer():
@@ -331,13 +342,13 @@ class SimCLR(keras.Model):
         if not self.compiled or self._compiled_by_recipe:
             self._compile_by_recipe(feed, epochs, initial_epoch, verbose)
         self._build_optimizer()
-        own_callbacks = [*feed.callbacks, distribution.AverageLogs(), StopOnNonFiniteLoss()]
+        own_callbacks = [*feed.callbacks, distribution.AverageLogs(), StopOnNonFinite()]
         with distribution.training(self):
             history = super().fit(
                 feed.data,
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=[*own_callbacks, *_listed(callbacks)],
+                callbacks=[*own_callbacks, *distribution.written_once(_listed(callbacks))],
                 validation_data=validation_data,
                 shuffle=False,
                 initial_epoch=initial_epoch,
@@ -385,18 +396,23 @@ class SimCLR(keras.Model):
         """
         feed = self._evaluation_feed(x, batch_size)
         self.build((None, *feed.first.shape[1:]))
-        logs = distribution.average_logs(super().evaluate(feed.data, return_dict=True, **kwargs))
+        with distribution.running(self):
+            logs = super().evaluate(feed.data, return_dict=True, **kwargs)
+        logs = distribution.average_logs(logs)
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
     @_on_its_devices
     def predict(self, x, batch_size=None, **kwargs):
         """Return h of all pictures as a NumPy array of shape (N, D), float32."""
         feed = evaluation_feed(x, self.value_range, batch_size, shared=False)
-        if distribution.devices() == distribution.feed_part()[1]:
+        if distribution.devices() == distribution.replicas():  # each by itself
             return super().predict(feed.data, **kwargs)
         padded, counts = padded_batches(feed.data, distribution.devices())
+        parts = ((part_of(*batch, distribution.feed_part()),) for batch in padded)
         steps = kwargs.pop("steps", feed.steps)
-        return cut_batches(super().predict(padded, steps=steps, **kwargs), counts)
+        with distribution.running(self):
+            rows = super().predict(parts, steps=steps, **kwargs)
+        return cut_batches(rows, counts)
 
     def _evaluation_feed(self, data, batch_size):
         pictures = data[0] if isinstance(data, (tuple, list)) else data

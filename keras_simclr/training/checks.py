@@ -131,14 +131,31 @@ def _check_range(lowest, highest, value_range, name):
         )
 
 
-class StopOnNonFiniteLoss(keras.callbacks.Callback):
-    """End a run whose loss has become NaN or infinite, before anything of it is saved."""
+class StopOnNonFinite(keras.callbacks.Callback):
+    """End a run whose loss or gradients have become NaN or infinite, before it is saved."""
 
     def on_epoch_end(self, epoch, logs=None):
-        """Raise an ArithmeticError if the epoch's loss is not finite."""
+        """Raise an ArithmeticError if the epoch's loss is not finite, or its loss scale used up."""
         loss = (logs or {}).get("loss", 0.0)
         if not np.isfinite(loss):
             raise ArithmeticError(
                 f"The loss became {loss} in epoch {epoch + 1}. Lower the learning rate, raise the "
                 "temperature, or look for damaged pictures; the last backup is from before."
             )
+        _check_loss_scale(self.model.optimizer, epoch)
+
+
+def _check_loss_scale(optimizer, epoch):
+    """Raise an ArithmeticError if Keras halved the loss scale until it is below 1."""
+    scale = getattr(optimizer, "dynamic_scale", None)
+    if scale is None:
+        return
+    scale = float(keras.ops.convert_to_numpy(scale))
+    if scale < min(1, optimizer.initial_scale):
+        raise ArithmeticError(
+            "The gradients must be finite at some loss scale. Received: a loss scale that fell "
+            f"from {optimizer.initial_scale:g} to {scale:g} by epoch {epoch + 1}, and every step "
+            "whose gradients overflow is skipped. Use the dtype policy `mixed_bfloat16`, lower "
+            "the learning rate, or compile with a `keras.optimizers.LossScaleOptimizer` that has "
+            "another `initial_scale`."
+        )

@@ -116,7 +116,8 @@ def _on_tensorflow(embed, weights, states, count):
 
         return (results.stack(), *after), gradient
 
-    z, *states = embed_all(*weights)
+    # As plain tensors: run eagerly, `custom_gradient` looks out for variables inside.
+    z, *states = embed_all(*map(tf.convert_to_tensor, weights))
     return z, states
 
 

@@ -66,7 +66,8 @@ def embed_views(model, pictures, step, training):
             shares=count * distribution.replicas(),
             blocks=blocks,
         )
-        return model.projection_head(model.encoder(views, training=training), training=training)
+        h = model.encoder(views, training=training)
+        return ops.cast(model.projection_head(h, training=training), "float32")
 
     if isinstance(count, int) and count == 1:
         z = embed(0)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_simclr import SimCLR
+from keras_simclr import SimCLR, distribution
 from keras_simclr.callbacks import BackupAndRestore
 
 
@@ -128,3 +128,15 @@ def test_a_model_that_was_not_built_is_refused(tmp_path):
     backup.set_model(keras.Sequential([keras.layers.Dense(1)]))
     with pytest.raises(ValueError, match="must be built"):
         backup.on_train_begin()
+
+
+def test_processes_that_see_different_folders_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(distribution, "agree", lambda number: False)
+    with pytest.raises(ValueError, match="All processes must see the same backup"):
+        fit(tmp_path)
+
+
+def test_a_process_that_does_not_write_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(distribution, "is_writer", lambda: False)
+    fit(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -12,9 +12,8 @@ if BACKEND == "jax":
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from keras import layers, ops  # noqa: E402
-
-PICTURES, SIZE = 64, 12
+from keras import ops  # noqa: E402
+from small_model import PICTURES, model_of, pictures  # noqa: E402
 
 
 def devices():
@@ -36,33 +35,6 @@ def devices():
         cross_device_ops=tf.distribute.ReductionToOneDevice(),
     )
     return strategy.scope
-
-
-def model_of(batch_norm=True, seed=1, **arguments):
-    """Return a small SimCLR model with a smooth encoder, built."""
-    from keras_simclr import ProjectionHead, SimCLR
-
-    keras.utils.set_random_seed(0)
-    norm = [layers.BatchNormalization(momentum=0.9)] if batch_norm else []
-    backbone = keras.Sequential(
-        [
-            layers.Rescaling(1 / 255),
-            layers.Conv2D(8, 3, strides=2, use_bias=not batch_norm),
-            *norm,
-            layers.Activation("tanh"),
-        ]
-    )
-    head = ProjectionHead(output_dim=8, batch_norm=batch_norm)
-    model = SimCLR(backbone, projection_head=head, seed=seed, **arguments)
-    model.build((None, SIZE, SIZE, 3))
-    return model
-
-
-def pictures(count=PICTURES):
-    """Return pictures of different colours, lest gradients be mere rounding."""
-    rng = np.random.default_rng(0)
-    colours = rng.uniform(0, 200, (count, 1, 1, 3)) + rng.uniform(0, 55, (count, SIZE, SIZE, 3))
-    return colours.astype("uint8")
 
 
 def one_step(scope_of, loss=None, **arguments):
