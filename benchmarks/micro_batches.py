@@ -27,10 +27,10 @@ def pictures(count, size):
     return keras.ops.convert_to_tensor(images.astype("uint8"))
 
 
-def compare(batch, micro, size, rounds):
+def compare(batch, micro, size, rounds, network):
     """Print the time of a step in micro-batches beside that of plain steps."""
-    in_parts = compiled(SimCLR, size, micro_batch_size=micro)
-    plain = compiled(SimCLR, size)
+    in_parts = compiled(SimCLR, size, network, micro_batch_size=micro)
+    plain = compiled(SimCLR, size, network)
     images = pictures(batch, size)
     parts = [images[start : start + micro] for start in range(0, batch, micro)]
 
@@ -66,6 +66,7 @@ if __name__ == "__main__":
     parser.add_argument("--micro", type=int, default=128)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--network", help="such as resnet18, instead of the small ResNet")
     parser.add_argument("--memory", action="store_true", help="one step of ResNet-18")
     parser.add_argument("--plain", action="store_true", help="with --memory: no micro-batches")
     options = parser.parse_args()
@@ -73,4 +74,4 @@ if __name__ == "__main__":
         micro_batch_size = None if options.plain else options.micro
         measure_memory(options.batch, micro_batch_size, options.size)
     else:
-        compare(options.batch, options.micro, options.size, options.rounds)
+        compare(options.batch, options.micro, options.size, options.rounds, options.network)

@@ -12,6 +12,7 @@ import keras
 from keras_simclr.distribution.callbacks import AverageLogs as AverageLogs
 from keras_simclr.distribution.callbacks import written_once as written_once
 from keras_simclr.distribution.checks import check_strategy as check_strategy
+from keras_simclr.distribution.scope import in_own_scope as in_own_scope
 
 _of_backend = importlib.import_module(f"keras_simclr.distribution.on_{keras.backend.backend()}")
 

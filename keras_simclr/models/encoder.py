@@ -1,5 +1,8 @@
 """A backbone, whatever it is, made into an encoder: pictures -> h."""
 
+import contextlib
+import random
+
 import keras
 from keras import layers
 
@@ -85,3 +88,14 @@ def _pooled(features):
         f"Received: {features!r}. Wrap it in a callable that picks or pools one, such as "
         "`lambda images: vit(images)[:, 0]`."
     )
+
+
+@contextlib.contextmanager
+def python_random(seed):
+    """Let initializers, whose seeds Keras draws from Python's `random`, follow `seed`."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)

@@ -1,8 +1,5 @@
 """SimCLR: pictures -> two views -> encoder -> projection head -> NT-Xent."""
 
-import contextlib
-import functools
-import random
 import warnings
 
 import keras
@@ -16,37 +13,30 @@ from keras_simclr.layers.random_transform import check_value_range
 from keras_simclr.losses import NTXentLoss, contrastive_accuracy
 from keras_simclr.losses.nt_xent import check_temperature
 from keras_simclr.models.classifier import fine_tuned_classifier
-from keras_simclr.models.encoder import build_encoder, full_input_shape, traced_backbone
+from keras_simclr.models.encoder import (
+    build_encoder,
+    full_input_shape,
+    python_random,
+    traced_backbone,
+)
 from keras_simclr.models.projection_head import ProjectionHead
 from keras_simclr.models.resnet import resnet_by_name
 from keras_simclr.optimizers import pretraining_recipe
 from keras_simclr.training.batches import (
     cut_batches,
     evaluation_feed,
-    is_array,
     padded_batches,
-    part_of,
+    split_array,
     training_feed,
 )
 from keras_simclr.training.checks import StopOnNonFinite, check_micro_batch_size
 from keras_simclr.training.step import embed_views, test_on_views, train_on_views
-from keras_simclr.training.views import derived_seed, uncompilable_layers
+from keras_simclr.training.views import derived_seed, warn_if_uncompilable
 
 UNBUILT = (
     "The encoder is made when the size of the pictures is known. Call `fit`, call the model on "
     "pictures, or `model.build((None, height, width, channels))` first."
 )
-
-
-def _on_its_devices(method):
-    """Let a method of a model run in the scope in which the model was made."""
-
-    @functools.wraps(method)
-    def in_scope(self, *args, **kwargs):
-        with self._scope():
-            return method(self, *args, **kwargs)
-
-    return in_scope
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
@@ -136,7 +126,7 @@ class SimCLR(keras.Model):
 
     # What it is made of
 
-    @_on_its_devices
+    @distribution.in_own_scope
     def build(self, input_shape):
         """Make encoder, projection head and augmenter for pictures of (None, H, W, C)."""
         if self._encoder is not None:
@@ -150,7 +140,7 @@ class SimCLR(keras.Model):
             )
         view_shape = (*self._view_size, channels)
         self._set_untracked("backbone", traced_backbone(self.backbone, view_shape))
-        with _python_random(self.sub_seed("weights")):
+        with python_random(self.sub_seed("weights")):
             self._encoder = build_encoder(self.backbone, view_shape, self.value_range)
             if not self.projection_head.built:
                 self.projection_head.build(self._encoder.output_shape)
@@ -162,7 +152,7 @@ class SimCLR(keras.Model):
             )
         if not self.augmenter.built:
             self.augmenter(keras.KerasTensor((None, height, width, channels), "float32"))
-        _warn_if_not_compiled(self.augmenter)
+        warn_if_uncompilable(self.augmenter)
         self.built = True
 
     def _set_untracked(self, name, value):
@@ -223,7 +213,7 @@ class SimCLR(keras.Model):
 
     # How it learns
 
-    @_on_its_devices
+    @distribution.in_own_scope
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         """Choose the optimizer and the loss, instead of the recipe's.
 
@@ -273,7 +263,7 @@ class SimCLR(keras.Model):
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
 
-    @_on_its_devices
+    @distribution.in_own_scope
     def fit(
         self,
         x=None,
@@ -324,7 +314,7 @@ class SimCLR(keras.Model):
         if not distribution.is_writer():
             verbose = 0
         if validation_split:
-            x, validation_data = _split(x, validation_split)
+            x, validation_data = split_array(x, validation_split)
         feed = training_feed(
             x,
             y,
@@ -388,7 +378,7 @@ class SimCLR(keras.Model):
             contrast = contrast / distribution.loss_shares()
         return contrast, contrastive_accuracy(z_a, z_b)
 
-    @_on_its_devices
+    @distribution.in_own_scope
     def evaluate(self, x, y=None, batch_size=None, return_dict=False, **kwargs):
         """Return loss and metrics on pictures, of views that are the same at every call.
 
@@ -401,24 +391,23 @@ class SimCLR(keras.Model):
         logs = distribution.average_logs(logs)
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
-    @_on_its_devices
+    @distribution.in_own_scope
     def predict(self, x, batch_size=None, **kwargs):
         """Return h of all pictures as a NumPy array of shape (N, D), float32."""
         feed = evaluation_feed(x, self.value_range, batch_size, shared=False)
         if distribution.devices() == distribution.replicas():  # each by itself
             return super().predict(feed.data, **kwargs)
-        padded, counts = padded_batches(feed.data, distribution.devices())
-        parts = ((part_of(*batch, distribution.feed_part()),) for batch in padded)
+        padded, counts = padded_batches(feed.data)
         steps = kwargs.pop("steps", feed.steps)
         with distribution.running(self):
-            rows = super().predict(parts, steps=steps, **kwargs)
+            rows = super().predict(padded, steps=steps, **kwargs)
         return cut_batches(rows, counts)
 
     def _evaluation_feed(self, data, batch_size):
         pictures = data[0] if isinstance(data, (tuple, list)) else data
         return evaluation_feed(pictures, self.value_range, batch_size)
 
-    @_on_its_devices
+    @distribution.in_own_scope
     def fine_tune(self, x, y=None, **kwargs):
         """Swap the projection head for a classification head and fit it on labelled pictures.
 
@@ -503,38 +492,6 @@ class SimCLR(keras.Model):
     def load_own_variables(self, store):
         """Restore what `save_own_variables` kept."""
         self.pretrained = bool(np.array(store["pretrained"]))
-
-
-@contextlib.contextmanager
-def _python_random(seed):
-    """Let initializers, whose seeds Keras draws from Python's `random`, follow `seed`."""
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
-
-
-def _warn_if_not_compiled(augmenter):
-    slow = uncompilable_layers(augmenter)
-    if slow:
-        warnings.warn(
-            f"The layers {slow} of the augmenter cannot be compiled, so on JAX, and on TensorFlow "
-            "with XLA, the whole step runs uncompiled: several times slower. "
-            "`keras_simclr.layers` has transforms that can.",
-            stacklevel=3,
-        )
-
-
-def _split(x, share):
-    if not is_array(x) or not 0 < share < 1:
-        raise ValueError(
-            "`validation_split` must lie between 0 and 1 and goes with arrays. Received: "
-            f"validation_split={share} with {type(x).__name__}."
-        )
-    count = round(len(x) * (1 - share))
-    return x[:count], x[count:]
 
 
 def _listed(callbacks):

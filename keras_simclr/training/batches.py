@@ -278,25 +278,25 @@ def evaluation_feed(x, value_range, batch_size=None, labels=None, shared=True):
     return Feed(data, images[:1], batch_size, len(data))
 
 
-def padded_batches(data, multiple):
+def padded_batches(data):
     """Fill up batches so that devices can share them.
 
     Args:
         data: Batches of pictures.
-        multiple: Of which every batch is to have a multiple.
 
     Returns:
-        A generator of filled batches, and a list that it fills with the numbers of pictures before
-        and after.
+        A generator of this process's part of the filled batches, and a list that it fills with
+        the numbers of pictures before and after.
     """
-    counts = []
+    counts, devices = [], distribution.devices()
 
     def padded():
         for batch in iter_batches(data):
             images = pictures_in(batch)
-            missing = -len(images) % multiple
+            missing = -len(images) % devices
             counts.append((len(images), len(images) + missing))
-            yield (np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]),)
+            filled = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
+            yield (part_of(filled, distribution.feed_part()),)
 
     return padded(), counts
 
@@ -307,6 +307,17 @@ def cut_batches(rows, counts):
     starts = [end - after for end, (_, after) in zip(ends, counts, strict=True)]
     kept = [rows[at : at + count] for at, (count, _) in zip(starts, counts, strict=True)]
     return np.concatenate(kept)
+
+
+def split_array(x, share):
+    """Return an array without its last `share`, and that share."""
+    if not is_array(x) or not 0 < share < 1:
+        raise ValueError(
+            "`validation_split` must lie between 0 and 1 and goes with arrays. Received: "
+            f"validation_split={share} with {type(x).__name__}."
+        )
+    count = round(len(x) * (1 - share))
+    return x[:count], x[count:]
 
 
 def is_array(data):

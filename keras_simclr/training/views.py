@@ -1,6 +1,7 @@
 """The views of a batch, as a function of the model's seed and the step alone."""
 
 import inspect
+import warnings
 
 import keras
 import numpy as np
@@ -70,6 +71,18 @@ def seed_states(layer):
 def uncompilable_layers(augmenter):
     """Return the names of the layers that neither JAX nor XLA can compile."""
     return [layer.name for layer in augmenter._flatten_layers() if not layer.supports_jit]
+
+
+def warn_if_uncompilable(augmenter):
+    """Tell what it costs if a layer of the augmenter cannot be compiled."""
+    slow = uncompilable_layers(augmenter)
+    if slow:
+        warnings.warn(
+            f"The layers {slow} of the augmenter cannot be compiled, so on JAX, and on TensorFlow "
+            "with XLA, the whole step runs uncompiled: several times slower. "
+            "`keras_simclr.layers` has transforms that can.",
+            stacklevel=3,
+        )
 
 
 def view_function(augmenter):

@@ -155,7 +155,44 @@ def refusals(scope_of):
     if BACKEND == "torch":
         own = pictures()[int(os.environ["RANK"]) :]
         ask("data", lambda: with_model(lambda model: model.fit(own, batch_size=8, verbose=0)))
+    else:
+        ask("made before", lambda: fit_what_was_made_before(scope_of))
     return said
+
+
+def fit_what_was_made_before(scope_of):
+    """Make a model on one device, then fit it on several."""
+    distribution = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    model = model_of()
+    model.compile("sgd")
+    keras.distribution.set_distribution(distribution)
+    with scope_of():
+        model.fit(pictures(), batch_size=8, verbose=0)
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of 32 pictures; the last may be short."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.images = images
+
+    def __len__(self):
+        return -(-len(self.images) // 32)
+
+    def __getitem__(self, index):
+        return (self.images[32 * index : 32 * index + 32],)
+
+
+def from_dataset(scope_of):
+    """Return losses of batches of 32, 32 and, on several devices, 16, which sits out."""
+    with scope_of():
+        model = model_of()
+        model.compile(keras.optimizers.SGD(0.1))
+    dataset = Batches(pictures(80)[: 64 if DEVICES == 1 else 80])
+    fitted = model.fit(dataset, epochs=2, steps_per_epoch=2, verbose=0).history["loss"]
+    return [*fitted, *model.evaluate(dataset, verbose=0)]
 
 
 def train(scope_of):
@@ -176,6 +213,7 @@ def train(scope_of):
     ).history
     found |= {f"run_{name}": values for name, values in history.items()}
     found["evaluated"] = model.evaluate(images[:128], batch_size=64, verbose=0)
+    found["dataset"] = from_dataset(scope_of)
     found["predicted"] = model.predict(images[:21], batch_size=8, verbose=0)
     classifier = model.fine_tune(
         images,

@@ -94,6 +94,10 @@ def test_evaluation_sees_the_views_and_rivals_of_one_device(one, two):
     assert two["evaluated"][0] == pytest.approx(one["evaluated"][0], rel=0.01)
 
 
+def test_the_short_last_batch_of_a_dataset_sits_out(one, two):
+    np.testing.assert_allclose(two["dataset"], one["dataset"], rtol=1e-3)
+
+
 def test_prediction_leaves_out_no_picture(one, two):
     assert two["predicted"].shape == one["predicted"].shape
     np.testing.assert_allclose(two["predicted"], one["predicted"], atol=0.01)
@@ -128,6 +132,13 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_cannot_be_shared_is_refused(what, runs):
     assert REFUSED[what] in runs[2][1][what]
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="processes are there before")
+def test_a_model_that_was_made_before_the_devices_is_refused(runs):
+    assert "must be made within `strategy.scope()`" in runs[2][1]["made before"] or (
+        "was made before the distribution" in runs[2][1]["made before"]
+    )
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="one process has all the data")
