@@ -57,8 +57,11 @@ def draw_views(
                 lambda leaf: _share_of_draws(leaf, share, shares, blocks, count), drawn
             )
         arguments["parameters"] = drawn
-    images = ops.reshape(pictures, (blocks, -1, *pictures.shape[1:]))
-    images = ops.reshape(ops.concatenate([images] * kinds, axis=1), (-1, *pictures.shape[1:]))
+    images = pictures
+    if kinds > 1:
+        of_blocks = ops.reshape(pictures, (blocks, -1, *pictures.shape[1:]))
+        of_blocks = ops.concatenate([of_blocks] * kinds, axis=1)
+        images = ops.reshape(of_blocks, (-1, *pictures.shape[1:]))
     with _states_of(augmenter, step, evaluation, share):
         return augmenter(images, training=True, **arguments)
 
