@@ -17,7 +17,7 @@ class AverageLogs(keras.callbacks.Callback):
 
 
 def written_once(callbacks):
-    """Return callbacks of which Keras' own leave their files in one process only.
+    """Return callbacks of which those of Keras that write logs and models do so in one process.
 
     The others get neither `CSVLogger` nor `TensorBoard`. Where they must save along with the one
     that writes, the files of their `ModelCheckpoint` go to a folder that ends with the process.

@@ -11,15 +11,15 @@ from torch import distributed
 
 from keras_simclr.distribution.batch_norm import synchronized
 
+if "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # before any layer has weights
+
 
 def start():
     """Join the processes that `torchrun` started, unless that is done."""
     if distributed.is_initialized() or int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return
-    on_gpu = torch.cuda.is_available()
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     atexit.register(distributed.destroy_process_group)
 
 
@@ -169,7 +169,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, of_all):
-        of_all = of_all.contiguous()
+        of_all = of_all.clone(memory_format=torch.contiguous_format)  # others may have it too
         distributed.all_reduce(of_all)
         return of_all.chunk(replicas())[replica()]
 

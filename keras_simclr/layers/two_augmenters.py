@@ -97,7 +97,8 @@ class TwoAugmenters(keras.layers.Layer):
 
 
 def _takes_parameters(layer):
-    return "parameters" in inspect.signature(layer.call).parameters
+    takes = inspect.signature(layer.call).parameters
+    return "parameters" in takes and hasattr(layer, "sample")
 
 
 def _seeds(layer):

@@ -198,7 +198,7 @@ def _recipe(labels, pretrained, freeze_backbone, wide):
 
 def _validation(data, feed, value_range):
     if not isinstance(data, (tuple, list)):
-        return data
+        return evaluation_feed(data, value_range).data
     images, labels = data
     check_labels(labels, feed.num_classes, few_classes=True)
     return evaluation_feed(images, value_range, labels=labels).data

@@ -63,7 +63,7 @@ class SimCLR(keras.Model):
         micro_batch_size: Pictures that the encoder works on at once, at least 2, for batches that
             memory does not hold. Every picture is still compared with all of its batch, and the
             gradient is that of the whole batch, but BatchNormalization takes its statistics from
-            a micro-batch. A step takes about 4/3 of the time. Defaults to None, all at once.
+            a micro-batch. Two passes forward instead of one. Defaults to None, all at once.
         seed: Integer that makes weights, order and views repeatable. Defaults to a random one,
             which `get_config` tells.
         **kwargs: Arguments of `keras.Model`.
@@ -405,7 +405,9 @@ class SimCLR(keras.Model):
 
     def _evaluation_feed(self, data, batch_size):
         pictures = data[0] if isinstance(data, (tuple, list)) else data
-        return evaluation_feed(pictures, self.value_range, batch_size)
+        return evaluation_feed(
+            pictures, self.value_range, batch_size, micro_batch_size=self.micro_batch_size
+        )
 
     @distribution.in_own_scope
     def fine_tune(self, x, y=None, **kwargs):

@@ -139,8 +139,23 @@ def part_of(rows, part):
 def iter_batches(dataset):
     """Return an iterator over one pass of a dataset."""
     if isinstance(dataset, keras.utils.PyDataset):
-        return (dataset[index] for index in range(dataset.num_batches))
+        count = dataset.num_batches
+        indices = itertools.count() if count is None else range(count)
+        return (dataset[index] for index in indices)
     return iter(dataset)
+
+
+def full_batches(dataset, size):
+    """Return the number of batches of `size` pictures, or None where there is no end known.
+
+    Of a `PyDataset` only the last batch is looked at, other datasets are gone through.
+    """
+    count = number_of_batches(dataset)
+    if count is None:
+        return None
+    if isinstance(dataset, keras.utils.PyDataset):
+        return count - (len(pictures_in(dataset[count - 1])) != size)
+    return sum(len(pictures_in(batch)) == size for batch in iter_batches(dataset))
 
 
 class FollowEpochs(keras.callbacks.Callback):
@@ -205,7 +220,7 @@ def training_feed(
     check_pictures(images, value_range)
     batch_size = batch_size or default_batch_size(len(images))
     _check_two_pictures(len(images), batch_size)
-    check_shares(images[:1], batch_size, micro_batch_size)
+    check_shares(images[:1], batch_size, micro_batch_size, len(images))
     data = ArrayBatches(images, batch_size=batch_size, seed=seed, drop_remainder=True, steps=steps)
     return Feed(data, images[:1], batch_size, len(data))
 
@@ -223,8 +238,9 @@ def _dataset_feed(x, value_range, batch_size, steps):
             "apart from the others. Received: a first batch of 1. Batch the dataset, for instance "
             "by 256."
         )
-    steps = steps or number_of_batches(x)
-    if distribution.devices() > 1:
+    several = distribution.devices() > 1
+    steps = steps or (full_batches(x, len(first)) if several else number_of_batches(x))
+    if several:
         if steps is None:
             raise ValueError("The length of the dataset is not known. Pass `steps_per_epoch`.")
         x = DatasetBatches(x, len(first), steps)
@@ -244,7 +260,9 @@ def _check_two_pictures(count, batch_size):
         )
 
 
-def evaluation_feed(x, value_range, batch_size=None, labels=None, shared=True):
+def evaluation_feed(
+    x, value_range, batch_size=None, labels=None, shared=True, micro_batch_size=None
+):
     """Check pictures and make them into a `Feed` for one look at each, in order.
 
     Over several devices what fills no batch is left out.
@@ -255,6 +273,7 @@ def evaluation_feed(x, value_range, batch_size=None, labels=None, shared=True):
         batch_size: Pictures a batch, for arrays.
         labels: Labels of an array's pictures, or None.
         shared: Whether several devices share each batch. Defaults to True.
+        micro_batch_size: Pictures that a device works on at once, or None.
 
     Raises:
         ValueError: If the pictures cannot be looked at.
@@ -263,15 +282,15 @@ def evaluation_feed(x, value_range, batch_size=None, labels=None, shared=True):
     if not is_array(x):
         first, x = checked_first_batch(x, value_range)
         if devices > 1 and not isinstance(x, (ArrayBatches, DatasetBatches)):
-            check_shares(first, len(first))
-            full = sum(len(pictures_in(batch)) == len(first) for batch in iter_batches(x))
-            x = DatasetBatches(x, len(first), full)
+            check_shares(first, len(first), micro_batch_size)
+            x = DatasetBatches(x, len(first), full_batches(x, len(first)))
         return Feed(x, first, len(first), number_of_batches(x))
     images = to_numpy(x)
     check_pictures(images, value_range)
-    batch_size = batch_size or default_batch_size(len(images), devices=devices)
     if devices > 1:
-        check_shares(images[:1], batch_size)
+        batch_size = _shared_batch_size(len(images), batch_size, devices * (micro_batch_size or 1))
+        check_shares(images[:1], batch_size, micro_batch_size, len(images))
+    batch_size = batch_size or default_batch_size(len(images))
     data = ArrayBatches(images, labels, batch_size=batch_size, drop_remainder=devices > 1)
     if not shared:
         data.part = (0, 1)
@@ -330,14 +349,25 @@ def to_numpy(data):
     return data if isinstance(data, np.ndarray) else keras.ops.convert_to_numpy(data)
 
 
-def default_batch_size(count, largest=DEFAULT_BATCH_SIZE, devices=1):
-    """Return `largest`, or the largest power of two that still gives a step.
+def default_batch_size(count, largest=DEFAULT_BATCH_SIZE):
+    """Return `largest`, or the largest power of two that still gives a step."""
+    return min(largest, 2 ** (max(count, 1).bit_length() - 1))
 
-    Over several devices it is the multiple of their number that leaves the fewest pictures out.
+
+def _shared_batch_size(count, batch_size, parts):
+    """Return a batch size of which there is a batch; by default one that leaves out few pictures.
+
+    The default is a multiple of `parts`, and large, lest pictures have few rivals.
     """
-    if devices == 1 or count < devices:
-        return min(largest, 2 ** (max(count, 1).bit_length() - 1))
-    multiples = range(devices, max(min(largest, count), devices) + 1, devices)
+    if count < parts:
+        raise ValueError(
+            "There must be a picture for each device, or a micro-batch if there are any. Received: "
+            f"{count} pictures, of which {parts} are the least."
+        )
+    if batch_size:
+        return batch_size if batch_size <= count else count - count % parts
+    largest = max(min(DEFAULT_BATCH_SIZE, count), parts)
+    multiples = [size for size in range(parts, largest + 1, parts) if 2 * size >= largest - parts]
     return min(multiples, key=lambda size: (count % size, -size))
 
 

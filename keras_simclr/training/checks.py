@@ -70,13 +70,14 @@ def check_micro_batch_size(size, batch_size=None):
     return size
 
 
-def check_shares(first, batch_size, micro_batch_size=None):
+def check_shares(first, batch_size, micro_batch_size=None, count=None):
     """Raise a ValueError unless batches can be shared by devices and micro-batches.
 
     Args:
         first: Some pictures of the data, which must be the same in all processes.
         batch_size: Pictures a batch.
         micro_batch_size: Pictures that a device works on at once, or None.
+        count: Number of all pictures, if it is known.
     """
     devices = distribution.devices()
     if batch_size % devices:
@@ -85,10 +86,11 @@ def check_shares(first, batch_size, micro_batch_size=None):
             f"the number of devices. Received: {batch_size} pictures in a batch, {devices} devices."
         )
     check_micro_batch_size(micro_batch_size, batch_size // devices)
-    if not distribution.agree(zlib.crc32(np.ascontiguousarray(first).tobytes()) >> 1):
+    sizes = repr((count, batch_size)).encode()
+    if not distribution.agree(zlib.crc32(np.ascontiguousarray(first).tobytes() + sizes) >> 1):
         raise ValueError(
             "Every process must be given the same data in the same order, of which each takes its "
-            "part by itself. Received: other pictures in the first batch of another process. Give "
+            "part by itself. Received: other pictures, or another number, in another process. Give "
             "all a dataset with one seed, or an array, without a sampler for each process."
         )
 

@@ -44,7 +44,7 @@ def labelled_feed(x, y, value_range, *, num_classes, batch_size, steps, least_st
     labels = check_labels(y, num_classes, count=len(images))
     num_classes = num_classes or _count_classes(labels)
     a_pass = len(images) // batch_size
-    check_shares(images[:1], batch_size)
+    check_shares(images[:1], batch_size, count=len(images))
     steps = steps or max(least_steps, a_pass)
     data = batches.ArrayBatches(
         images, labels, batch_size=batch_size, seed=seed, drop_remainder=True, steps=steps
@@ -88,7 +88,8 @@ def _dataset_feed(x, y, value_range, num_classes, batch_size, steps, least_steps
         )
     images, labels = (batches.to_numpy(part) for part in first[:2])
     check_pictures(images, value_range)
-    a_pass = batches.number_of_batches(x)
+    several = distribution.devices() > 1
+    a_pass = batches.full_batches(x, len(images)) if several else batches.number_of_batches(x)
     num_classes = num_classes or _classes_of_dataset(x, labels)
     check_labels(labels, num_classes, few_classes=True)
     if steps is None and a_pass is None:

@@ -34,8 +34,9 @@ def embed_micro_batches(embed, count, layers, others):
 
     def embed_with(weights, values, number):
         mapping = [*zip(trainable, weights, strict=True), *zip(states, values, strict=True)]
-        with keras.StatelessScope(state_mapping=[*mapping, *fixed]) as scope:
+        with keras.StatelessScope([*mapping, *fixed], collect_losses=True) as scope:
             z = embed(number)
+            _check_no_losses(scope)
             return z, [scope.get_current_value(state) for state in states]
 
     on_backend = {"jax": _on_jax, "tensorflow": _on_tensorflow, "torch": _on_torch}
@@ -45,6 +46,14 @@ def embed_micro_batches(embed, count, layers, others):
         is_statistic = keras.backend.is_float_dtype(state.dtype)
         state.assign(distribution.average(value) if is_statistic else value)
     return z
+
+
+def _check_no_losses(scope):
+    if scope.losses:
+        raise ValueError(
+            "Losses that layers add, such as those of an `activity_regularizer`, do not go with "
+            f"`micro_batch_size`. Received: {len(scope.losses)} of them. Leave one of the two out."
+        )
 
 
 def _on_jax(embed, weights, states, count):

@@ -49,7 +49,7 @@ def draw_views(
     count, height, width, _ = ops.shape(pictures)
     takes = inspect.signature(augmenter.call).parameters
     arguments = {"blocks": blocks} if "blocks" in takes else {}
-    if "parameters" in takes:
+    if "parameters" in takes and hasattr(augmenter, "sample"):
         with _states_of(augmenter, step, evaluation):
             drawn = augmenter.sample(kinds * count * shares, height, width)
         if not isinstance(shares, int) or shares * blocks > 1:

@@ -98,6 +98,11 @@ def test_the_short_last_batch_of_a_dataset_sits_out(one, two):
     np.testing.assert_allclose(two["dataset"], one["dataset"], rtol=1e-3)
 
 
+def test_evaluation_in_micro_batches_finds_a_batch_that_goes_with_them(two):
+    """Of 100 pictures a device has a multiple of 4."""
+    assert np.isfinite(two["in_parts"]).all()
+
+
 def test_prediction_leaves_out_no_picture(one, two):
     assert two["predicted"].shape == one["predicted"].shape
     np.testing.assert_allclose(two["predicted"], one["predicted"], atol=0.01)

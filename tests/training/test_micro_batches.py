@@ -168,6 +168,13 @@ def test_it_comes_back_from_its_config():
     assert SimCLR.from_config(model.get_config()).micro_batch_size == 16
 
 
+def test_losses_of_layers_are_refused():
+    backbone = keras.Sequential([layers.Conv2D(4, 3, activity_regularizer="l2")])
+    model = SimCLR(backbone, micro_batch_size=16, seed=1)
+    with pytest.raises(ValueError, match="do not go with `micro_batch_size`. Received: 1"):
+        fitted(model)
+
+
 @pytest.mark.parametrize("size", [0, 1, -4, 2.5, "16"])
 def test_a_micro_batch_that_is_too_small_is_refused(size):
     with pytest.raises(ValueError, match="`micro_batch_size` must be an integer of at least 2"):
