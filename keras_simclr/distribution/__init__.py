@@ -9,6 +9,8 @@ import importlib
 
 import keras
 
+from keras_simclr.distribution.agreement import agree as agree
+from keras_simclr.distribution.agreement import agreed as agreed
 from keras_simclr.distribution.callbacks import AverageLogs as AverageLogs
 from keras_simclr.distribution.callbacks import written_once as written_once
 from keras_simclr.distribution.checks import check_strategy as check_strategy
@@ -32,8 +34,7 @@ feed_part = _of_backend.feed_part
 process = _of_backend.process
 is_writer = _of_backend.is_writer
 saves = _of_backend.saves
-agreed = _of_backend.agreed
-agree = _of_backend.agree
+of_processes = _of_backend.of_processes
 wait = _of_backend.wait
 average_logs = _of_backend.average_logs
 training = _of_backend.training

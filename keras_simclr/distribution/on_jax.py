@@ -130,22 +130,13 @@ def saves():
     return True
 
 
-def agreed(number):
-    """Return the number that the first process has."""
+def of_processes(number):
+    """Return the number that each process has, in their order."""
     if jax.process_count() == 1:
-        return number
+        return [number]
     from jax.experimental import multihost_utils
 
-    return int(multihost_utils.broadcast_one_to_all(jax.numpy.int32(number)))
-
-
-def agree(number):
-    """Tell whether all processes have the same number."""
-    if jax.process_count() == 1:
-        return True
-    from jax.experimental import multihost_utils
-
-    return len(set(multihost_utils.process_allgather(jax.numpy.int32(number)).tolist())) == 1
+    return multihost_utils.process_allgather(jax.numpy.int32(number)).tolist()
 
 
 def wait():

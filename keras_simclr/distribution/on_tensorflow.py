@@ -13,11 +13,9 @@ def start():
 
 def scope():
     """Return a function that gives a context in which the present strategy holds."""
-    return (
-        tf.distribute.get_strategy().scope
-        if tf.distribute.has_strategy()
-        else (contextlib.nullcontext)
-    )
+    if not tf.distribute.has_strategy():
+        return contextlib.nullcontext
+    return tf.distribute.get_strategy().scope
 
 
 def blocks(count=None):
@@ -96,19 +94,16 @@ def saves():
     return True
 
 
-def agreed(number):
-    """Return the number that the first process has."""
-    return _of_all(number)[0]
-
-
-def agree(number):
-    """Tell whether all processes have the same number."""
-    return len(set(_of_all(number))) == 1
+def of_processes(number):
+    """Return the number that each process has, in their order."""
+    if not _several_workers():
+        return [number]
+    return _gathered(tf.constant([number], tf.int64)).numpy().tolist()
 
 
 def wait():
     """Wait until all processes are here."""
-    _of_all(0)
+    of_processes(0)
 
 
 def average_logs(logs):
@@ -170,13 +165,6 @@ def _several_workers():
     strategy = tf.distribute.get_strategy()
     several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     return several and strategy.extended._in_multi_worker_mode()
-
-
-def _of_all(number):
-    """Return the number that each process has, in their order."""
-    if not _several_workers():
-        return [number]
-    return _gathered(tf.constant([number], tf.int64)).numpy().tolist()
 
 
 @tf.function

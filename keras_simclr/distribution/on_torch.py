@@ -104,20 +104,9 @@ def saves():
     return is_writer()
 
 
-def agreed(number):
-    """Return the number that the first process has."""
-    if replicas() == 1:
-        return number
-    given = keras.ops.convert_to_tensor(number, "int64")
-    distributed.broadcast(given, 0)
-    return int(given)
-
-
-def agree(number):
-    """Tell whether all processes have the same number."""
-    if replicas() == 1:
-        return True
-    return len(set(gather(keras.ops.convert_to_tensor([number], "int64")).tolist())) == 1
+def of_processes(number):
+    """Return the number that each process has, in their order."""
+    return gather(keras.ops.convert_to_tensor([number], "int64")).tolist()
 
 
 def wait():

@@ -1,11 +1,9 @@
 """Two augmenters, one for each of the two views."""
 
-import inspect
-
 import keras
 from keras import ops
 
-from keras_simclr.training.views import seed_states
+from keras_simclr.training.views import seed_states, takes_parameters
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
@@ -59,7 +57,7 @@ class TwoAugmenters(keras.layers.Layer):
         """Draw for both what they can be given; None where a layer draws when it is called."""
         drawn = (
             layer.sample(batch_size // 2, height, width, training)
-            if _takes_parameters(layer)
+            if takes_parameters(layer)
             else None
             for layer in (self.first, self.second)
         )
@@ -94,11 +92,6 @@ class TwoAugmenters(keras.layers.Layer):
         parts = ("first", "second")
         restored = {name: keras.saving.deserialize_keras_object(config[name]) for name in parts}
         return cls(**{**config, **restored})
-
-
-def _takes_parameters(layer):
-    takes = inspect.signature(layer.call).parameters
-    return "parameters" in takes and hasattr(layer, "sample")
 
 
 def _seeds(layer):

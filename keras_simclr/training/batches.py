@@ -98,6 +98,7 @@ class DatasetBatches(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.steps = steps
         self.part = distribution.feed_part()
+        self.full_only = distribution.devices() > 1  # asked now: Keras reads in another thread
         self.transform = None
         self.epoch = 0
         self._batches = None
@@ -122,7 +123,7 @@ class DatasetBatches(keras.utils.PyDataset):
             for batch in iter_batches(self.dataset):
                 parts = batch[:2] if isinstance(batch, (tuple, list)) else (batch,)
                 parts = [to_numpy(part) for part in parts]
-                if distribution.devices() == 1 or len(parts[0]) == self.batch_size:
+                if not self.full_only or len(parts[0]) == self.batch_size:
                     found = True
                     yield [part_of(part, self.part) for part in parts]
             if not found:
@@ -145,14 +146,15 @@ def iter_batches(dataset):
     return iter(dataset)
 
 
-def full_batches(dataset, size):
-    """Return the number of batches of `size` pictures, or None where there is no end known.
+def batches_a_pass(dataset, size):
+    """Return the number of batches that are used, or None where it is not known or endless.
 
-    Of a `PyDataset` only the last batch is looked at, other datasets are gone through.
+    Over several devices they are those of `size` pictures: of a `PyDataset` only the last batch
+    is looked at, other datasets are gone through.
     """
     count = number_of_batches(dataset)
-    if count is None:
-        return None
+    if count is None or distribution.devices() == 1:
+        return count
     if isinstance(dataset, keras.utils.PyDataset):
         return count - (len(pictures_in(dataset[count - 1])) != size)
     return sum(len(pictures_in(batch)) == size for batch in iter_batches(dataset))
@@ -213,9 +215,7 @@ def training_feed(
     """
     check_no_views(y)
     if not is_array(x):
-        feed = _dataset_feed(x, value_range, batch_size, steps)
-        check_shares(feed.first, feed.batch_size, micro_batch_size)
-        return feed
+        return _dataset_feed(x, value_range, batch_size, steps, micro_batch_size)
     images = to_numpy(x)
     check_pictures(images, value_range)
     batch_size = batch_size or default_batch_size(len(images))
@@ -225,7 +225,7 @@ def training_feed(
     return Feed(data, images[:1], batch_size, len(data))
 
 
-def _dataset_feed(x, value_range, batch_size, steps):
+def _dataset_feed(x, value_range, batch_size, steps, micro_batch_size):
     if batch_size is not None:
         raise ValueError(
             "`batch_size` goes with arrays; a dataset comes in batches of its own. Received: "
@@ -238,9 +238,9 @@ def _dataset_feed(x, value_range, batch_size, steps):
             "apart from the others. Received: a first batch of 1. Batch the dataset, for instance "
             "by 256."
         )
-    several = distribution.devices() > 1
-    steps = steps or (full_batches(x, len(first)) if several else number_of_batches(x))
-    if several:
+    check_shares(first, len(first), micro_batch_size)
+    steps = steps or batches_a_pass(x, len(first))
+    if distribution.devices() > 1:
         if steps is None:
             raise ValueError("The length of the dataset is not known. Pass `steps_per_epoch`.")
         x = DatasetBatches(x, len(first), steps)
@@ -283,7 +283,7 @@ def evaluation_feed(
         first, x = checked_first_batch(x, value_range)
         if devices > 1 and not isinstance(x, (ArrayBatches, DatasetBatches)):
             check_shares(first, len(first), micro_batch_size)
-            x = DatasetBatches(x, len(first), full_batches(x, len(first)))
+            x = DatasetBatches(x, len(first), batches_a_pass(x, len(first)))
         return Feed(x, first, len(first), number_of_batches(x))
     images = to_numpy(x)
     check_pictures(images, value_range)

@@ -184,15 +184,9 @@ def _map_filled(function, tensors, size):
     if not _compiling(*tensors):
         parts = [slice(start, start + group) for start in range(0, count, group)]
         return ops.concatenate([function(*(tensor[part] for tensor in tensors)) for part in parts])
-    missing = -count % group
-    known = isinstance(missing, int)
-    if not known or missing:
-        tensors = [_filled(tensor, missing) for tensor in tensors]
-    grouped = [ops.reshape(tensor, (-1, group, *tensor.shape[1:])) for tensor in tensors]
     map_ = _map_on_jax if keras.backend.backend() == "jax" else _map_on_tensorflow
-    results = map_(function, grouped)
-    results = ops.reshape(results, (-1, *results.shape[2:]))
-    return results[:count] if not known or missing else results
+    results = map_(function, _in_blocks(tensors, group))
+    return ops.reshape(results, (-1, *results.shape[2:]))[:count]
 
 
 def _compiling(*tensors):
@@ -240,11 +234,11 @@ def _map_on_tensorflow(function, tensors):
 
 
 def _in_blocks(tensors, size):
-    count = ops.shape(tensors[0])[0]
-    return tuple(
-        ops.reshape(_filled(tensor, -count % size), (-1, size, *tensor.shape[1:]))
-        for tensor in tensors
-    )
+    """Return tensors of shape (blocks, size, ...), filled up with zeros."""
+    missing = -ops.shape(tensors[0])[0] % size
+    if not isinstance(missing, int) or missing:
+        tensors = [_filled(tensor, missing) for tensor in tensors]
+    return tuple(ops.reshape(tensor, (-1, size, *tensor.shape[1:])) for tensor in tensors)
 
 
 def _scan_on_jax(function, carry, tensors, size):

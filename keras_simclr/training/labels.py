@@ -88,13 +88,12 @@ def _dataset_feed(x, y, value_range, num_classes, batch_size, steps, least_steps
         )
     images, labels = (batches.to_numpy(part) for part in first[:2])
     check_pictures(images, value_range)
-    several = distribution.devices() > 1
-    a_pass = batches.full_batches(x, len(images)) if several else batches.number_of_batches(x)
+    check_shares(images[:1], len(images))
+    a_pass = batches.batches_a_pass(x, len(images))
     num_classes = num_classes or _classes_of_dataset(x, labels)
     check_labels(labels, num_classes, few_classes=True)
     if steps is None and a_pass is None:
         raise ValueError("The length of the dataset is not known. Pass `steps_per_epoch`.")
-    check_shares(images[:1], len(images))
     return LabelledFeed(
         batches.DatasetBatches(x, len(images)),
         images[:1],

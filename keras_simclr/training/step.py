@@ -58,7 +58,7 @@ def embed_views(model, pictures, step, training):
     def embed(number):
         views = draw_views(
             model.augmenter,
-            take_share(pictures, number, count, blocks),
+            take_share(pictures, number, count, blocks, pictures_in_all // count),
             step,
             kinds=2,
             evaluation=not training,

@@ -49,12 +49,15 @@ def draw_views(
     count, height, width, _ = ops.shape(pictures)
     takes = inspect.signature(augmenter.call).parameters
     arguments = {"blocks": blocks} if "blocks" in takes else {}
-    if "parameters" in takes and hasattr(augmenter, "sample"):
+    if takes_parameters(augmenter):
         with _states_of(augmenter, step, evaluation):
             drawn = augmenter.sample(kinds * count * shares, height, width)
         if not isinstance(shares, int) or shares * blocks > 1:
             drawn = keras.tree.map_structure(
-                lambda leaf: _share_of_draws(leaf, share, shares, blocks, count), drawn
+                lambda leaf: (
+                    None if leaf is None else take_share(leaf, share, shares, blocks, count)
+                ),
+                drawn,
             )
         arguments["parameters"] = drawn
     images = pictures
@@ -64,6 +67,11 @@ def draw_views(
         images = ops.reshape(of_blocks, (-1, *pictures.shape[1:]))
     with _states_of(augmenter, step, evaluation, share):
         return augmenter(images, training=True, **arguments)
+
+
+def takes_parameters(layer):
+    """Tell whether a layer can be given what it would draw, as those of ours can."""
+    return hasattr(layer, "sample") and "parameters" in inspect.signature(layer.call).parameters
 
 
 def seed_states(layer):
@@ -109,10 +117,21 @@ def view_function(augmenter):
     )
 
 
-def take_share(rows, share, shares, blocks=1):
-    """Return one of equal shares of the rows of each block, of shape (N / shares, ...)."""
-    parts = ops.reshape(rows, (blocks, shares, -1, *rows.shape[1:]))
-    return ops.reshape(parts[:, share], (-1, *rows.shape[1:]))
+def take_share(rows, share, shares, blocks, count):
+    """Return the rows of one of equal shares of each block of pictures.
+
+    Args:
+        rows: For all pictures, or for the first and then for the second views of all.
+        share: Number of the share, an integer or scalar tensor.
+        shares: Number of shares.
+        blocks: Number of blocks.
+        count: Pictures in the share, of all blocks.
+
+    Returns:
+        For each block the rows of its pictures, or of their first and then their second views.
+    """
+    parts = ops.reshape(rows, (-1, blocks, shares, count // blocks, *rows.shape[1:]))
+    return ops.reshape(ops.swapaxes(parts[:, :, share], 0, 1), (-1, *rows.shape[1:]))
 
 
 def _states_of(augmenter, step, evaluation, share=0):
@@ -126,11 +145,3 @@ def _state(variable, step, evaluation, share):
     position = STRIDE * (ops.cast(step, "int32") % STEPS) + EVALUATION * evaluation
     seed = ops.bitwise_xor(variable.value[0], ops.cast(SPREAD * share, variable.dtype))
     return ops.stack([seed, ops.cast(position, variable.dtype)])
-
-
-def _share_of_draws(drawn, share, shares, blocks, count):
-    """Return what was drawn for the `count` pictures of a share, in the order of their views."""
-    if drawn is None:
-        return None
-    parts = ops.reshape(drawn, (-1, blocks, shares, count // blocks, *drawn.shape[1:]))
-    return ops.reshape(ops.swapaxes(parts[:, :, share], 0, 1), (-1, *drawn.shape[1:]))
