@@ -5,16 +5,17 @@ BACKENDS := tensorflow jax torch
 export KERAS_BACKEND ?= tensorflow
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export CUDA_VISIBLE_DEVICES ?=
-# Two processes with one thread of PyTorch each, a file's tests in one of them, the longest first.
+# Two processes with one PyTorch thread each; the tests of a file share a process, longest first.
 TESTS := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
 	tests/test_examples.py tests
 
-.PHONY: help demo test test-extras check
+.PHONY: help demo test test-extras coverage check
 
 help:
 	@echo "make demo         pretrain on digits, fine-tune on a few labels, compare (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make test         the tests, on each of: $(BACKENDS)"
 	@echo "make test-extras  the tests that need keras-cv or keras-hub, in an environment of their own"
+	@echo "make coverage     the lines that the tests run (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make check        ruff and mypy"
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -39,6 +40,9 @@ test-extras: $(VENV)-extras/installed
 	@for backend in $(BACKENDS); do \
 		echo "== $$backend"; KERAS_BACKEND=$$backend $(VENV)-extras/bin/python -m pytest -q -m extras || exit 1; \
 	done
+
+coverage: $(VENV)/installed
+	$(TESTS) --cov --cov-report=term:skip-covered
 
 check: $(VENV)/installed
 	$(PYTHON) -m ruff check .

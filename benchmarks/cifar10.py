@@ -1,11 +1,11 @@
-"""Pretrain the small ResNet on 10,000 real CIFAR-10 pictures, and judge its features.
+"""Pretrain the small ResNet on 10,000 real CIFAR-10 images, and evaluate its features.
 
     KERAS_BACKEND=tensorflow python benchmarks/cifar10.py FOLDER [--epochs 20] [--seed 0] [--report]
 
-FOLDER holds a folder of JPEGs for each class. Pictures 1 to 1,000 of each class (files in sorted
-order) are pretrained on without labels and are the bank of kNN and the linear probe; 1,001 to
-1,500 judge recipes; `--report` judges on 1,501 to 2,000 instead. `--few` also fine-tunes with 1 %
-and 10 % of the labels, beside training from scratch.
+FOLDER holds a folder of JPEGs for each class. Images 1 to 1,000 of each class (files in sorted
+order) are used for pretraining, without labels, and as the bank of kNN and the linear probe. Images
+1,001 to 1,500 are the test images on which recipes are chosen; `--report` tests on 1,501 to 2,000
+instead. `--few` also fine-tunes with 1 % and 10 % of the labels, and trains from scratch.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from keras_simclr.optimizers import warmup_cosine
 BATCH_SIZE = 256
 TEMPERATURE = 0.5
 SCRATCH_RATES = (1e-3, 3e-3)
-FEW_STEPS = 300  # of fine-tuning, by default
+FEW_STEPS = 300  # default number of steps of `fine_tune`
 
 
 def load(folder, first, last):
-    """Return pictures `first` to `last` - 1 of each class and their labels."""
+    """Return images `first` to `last` - 1 of each class and their labels."""
     images, labels = [], []
     for label, of_class in enumerate(sorted(path for path in folder.iterdir() if path.is_dir())):
         for path in sorted(of_class.iterdir())[first:last]:
@@ -39,12 +39,12 @@ def load(folder, first, last):
     return np.stack(images), np.array(labels)
 
 
-class Judge(keras.callbacks.Callback):
-    """Print kNN and linear accuracy after some epochs, and how fast the run was until then."""
+class Evaluate(keras.callbacks.Callback):
+    """Print kNN and linear accuracy after some epochs, and the speed of training until then."""
 
-    def __init__(self, bank, judged, epochs):
+    def __init__(self, bank, test, epochs):
         super().__init__()
-        self.bank, self.judged, self.epochs = bank, judged, epochs
+        self.bank, self.test, self.epochs = bank, test, epochs
         self.seconds = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -52,44 +52,43 @@ class Judge(keras.callbacks.Callback):
         self.began = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Stop the clock; judge if it is time."""
+        """Stop the clock, and evaluate after some epochs."""
         took = time.perf_counter() - self.began
         self.seconds += took if epoch else 0.0  # the first epoch compiles
         if epoch + 1 not in self.epochs:
             return
         row = {"epoch": epoch + 1, **{k: round(float(v), 4) for k, v in logs.items()}}
-        row["pictures a second"] = round(len(self.bank[0]) * epoch / max(self.seconds, 1e-9))
-        print(json.dumps({**row, **judge(self.model, self.bank, self.judged)}), flush=True)
+        row["images per second"] = round(len(self.bank[0]) * epoch / max(self.seconds, 1e-9))
+        print(json.dumps({**row, **evaluate(self.model, self.bank, self.test)}), flush=True)
 
 
-def judge(model, bank, judged):
-    """Return kNN (k 200, temperature 0.1) and linear accuracy of the features in per cent."""
-    h_bank, h_judged = (model.predict(part[0], verbose=0) for part in (bank, judged))
-    linear = linear_probe(h_bank, bank[1]).score(h_judged, judged[1])
-    knn = knn_accuracy(h_bank, bank[1], h_judged, judged[1], k=200, temperature=0.1)
+def evaluate(model, bank, test):
+    """Return kNN (k=200, temperature 0.1) and linear accuracy of the features in per cent."""
+    h_bank, h_test = (model.predict(images, verbose=0) for images, _ in (bank, test))
+    linear = linear_probe(h_bank, bank[1]).score(h_test, test[1])
+    knn = knn_accuracy(h_bank, bank[1], h_test, test[1], k=200, temperature=0.1)
     return {"knn": round(100 * knn, 2), "linear": round(100 * linear, 2)}
 
 
-def few_labels(model, scratch, bank, judged, share):
-    """Print accuracy after fine-tuning with a share of the labels, and from scratch."""
-    chosen = np.concatenate(
-        [np.flatnonzero(bank[1] == c)[: round(share * 1000)] for c in range(10)]
-    )
-    labelled = bank[0][chosen], bank[1][chosen]
+def few_labels(model, untrained, bank, test, fraction):
+    """Print accuracy after fine-tuning with a fraction of the labels, and from scratch."""
+    per_class = round(fraction * 1000)
+    chosen = np.concatenate([np.flatnonzero(bank[1] == c)[:per_class] for c in range(10)])
+    labeled = bank[0][chosen], bank[1][chosen]
 
-    def accuracy(start, **options):
-        classifier = start.fine_tune(*labelled, num_classes=10, verbose=0, **options)
-        return round(100 * classifier.evaluate(*judged, verbose=0)[1], 2)
+    def accuracy(model, **options):
+        classifier = model.fine_tune(*labeled, num_classes=10, verbose=0, **options)
+        return round(100 * classifier.evaluate(*test, verbose=0)[1], 2)
 
-    rows = {
+    row = {
         "labels": len(chosen),
         "fine-tuned": accuracy(model),
         "from scratch": max(
-            accuracy(scratch(), optimizer=keras.optimizers.AdamW(warmup_cosine(rate, FEW_STEPS)))
+            accuracy(untrained(), optimizer=keras.optimizers.AdamW(warmup_cosine(rate, FEW_STEPS)))
             for rate in SCRATCH_RATES
         ),
     }
-    print(json.dumps(rows), flush=True)
+    print(json.dumps(row), flush=True)
 
 
 def main():
@@ -97,19 +96,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--stop-after", type=int, help="epochs, of a schedule for --epochs")
+    parser.add_argument("--stop-after", type=int, help="epochs of the schedule to run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--few", action="store_true")
     parser.add_argument("--sgd", type=float, nargs=2, metavar=("RATE", "DECAY"))
     parser.add_argument("--adamw", type=float, nargs=2, metavar=("RATE", "DECAY"))
     parser.add_argument("--lars", type=float, nargs=2, metavar=("RATE", "DECAY"))
-    parser.add_argument("--warmup", type=float, default=0.0, help="share of the steps")
+    parser.add_argument("--warmup", type=float, default=0.0, help="fraction of the steps")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message="This model was not pretrained")
 
     bank = load(options.folder, 0, 1000)
-    judged = load(options.folder, *((1500, 2000) if options.report else (1000, 1500)))
+    test = load(options.folder, *((1500, 2000) if options.report else (1000, 1500)))
     keras.utils.set_random_seed(options.seed)
 
     def untrained():
@@ -129,28 +128,28 @@ def main():
         batch_size=BATCH_SIZE,
         epochs=options.epochs,
         verbose=2,
-        callbacks=[stop, Judge(bank, judged, {5, 10, 20, last})],
+        callbacks=[stop, Evaluate(bank, test, {5, 10, 20, last})],
     )
     if options.few:
-        for share in (0.01, 0.1):
-            few_labels(model, untrained, bank, judged, share)
+        for fraction in (0.01, 0.1):
+            few_labels(model, untrained, bank, test, fraction)
 
 
 def chosen_optimizer(options, steps):
-    """Return the optimizer that the command line names, or None for the recipe's."""
+    """Return the optimizer that the command line asks for, or None for the recipe's."""
 
-    def plan(rate):
+    def schedule(rate):
         return warmup_cosine(rate, steps, int(options.warmup * steps))
 
     if options.sgd:
         rate, decay = options.sgd
-        return keras.optimizers.SGD(plan(rate), momentum=0.9, weight_decay=decay)
+        return keras.optimizers.SGD(schedule(rate), momentum=0.9, weight_decay=decay)
     if options.adamw:
         rate, decay = options.adamw
-        return keras.optimizers.AdamW(plan(rate), weight_decay=decay)
+        return keras.optimizers.AdamW(schedule(rate), weight_decay=decay)
     if options.lars:
         rate, decay = options.lars
-        return LARS(plan(rate), momentum=0.9, weight_decay=decay)
+        return LARS(schedule(rate), momentum=0.9, weight_decay=decay)
     return None
 
 

@@ -1,16 +1,17 @@
-"""What a training step needs memory for, measured beside what a formula says.
+"""Memory of a training step, measured and by formula.
 
     KERAS_BACKEND=tensorflow python benchmarks/memory.py [--parts views activations logits]
         [--networks small_resnet resnet18 resnet50] [--batches 32 64 128] [--sizes 1024 65536]
 
-- Views: 2N pictures in float32, beside what making them takes.
-- Activations: what a plain step keeps of each view for the backward pass: the inputs of Conv2D and
-  BatchNormalization and the outputs of ReLU, each tensor once.
-- The loss: ten times z and three times a block of logits, beside the peak of loss and gradient (of
-  `nt_xent.py`).
+- Views. Formula: 2N images in float32. Measured: the peak while they are created.
+- Activations. Formula: what a plain step keeps per view for the backward pass, the inputs of
+  Conv2D and BatchNormalization and the outputs of ReLU, each tensor once. Measured: the peak of a
+  step.
+- The loss. Formula: ten times z and three times a chunk of logits. Measured: the peak of loss and
+  gradient (by `nt_xent.py`).
 
-Every number is a process of its own with two threads. Views and activations are the slope of the
-peak against their number, which leaves out what a process needs anyway.
+Each measurement runs in a process of its own with two threads. For views and activations it is the
+slope of the peak over their number, which leaves out what a process needs anyway.
 """
 
 import argparse
@@ -21,24 +22,24 @@ import sys
 import keras
 from keras import layers
 from memory_use import serve, started, stop
-from micro_batches import pictures
-from nt_xent import DIMENSIONS, SIZES, in_turns, start
+from micro_batches import random_images
+from nt_xent import DIMENSIONS, SIZES, alternate, start
 from small_resnet import small_resnet
 from step import compiled
 from views import one_round, ours
 
 from keras_simclr import SimCLR
-from keras_simclr.losses.nt_xent import LEAST_ROWS, LOGITS_AT_ONCE
+from keras_simclr.losses.nt_xent import CHUNK_LOGITS, MIN_CHUNK
 from keras_simclr.models.resnet import resnet_by_name
 
 VALUE = 4  # bytes of a float32
 KIB, MIB = 2**10, 2**20
-SIDES = {"small_resnet": 32, "resnet18": 32, "resnet50": 96}
+SIDES = {"small_resnet": 32, "resnet18": 32, "resnet50": 96}  # pixels
 VIEWS = "views"
 
 
 def network(name):
-    """Return a network for pictures of its size, a functional model."""
+    """Return a network for images of its size as a functional model."""
     inputs = keras.Input((SIDES[name], SIDES[name], 3))
     if name == "small_resnet":
         return keras.models.clone_model(small_resnet(), input_tensors=inputs)
@@ -47,42 +48,42 @@ def network(name):
 
 
 def kept_values(model):
-    """Return how many numbers of a view the backward pass needs."""
+    """Return how many values per view the backward pass needs."""
     outputs = [layer.output for layer in model.layers if isinstance(layer, layers.ReLU)]
     readers = (layers.Conv2D, layers.BatchNormalization)
     inputs = [layer.input for layer in model.layers if isinstance(layer, readers)]
-    different = {id(tensor): tensor.shape[1:] for tensor in [*outputs, *inputs]}
-    return sum(math.prod(shape) for shape in different.values())
+    unique = {id(tensor): tensor.shape[1:] for tensor in [*outputs, *inputs]}
+    return sum(math.prod(shape) for shape in unique.values())
 
 
-def making_views(side, count):
-    """Return a function that makes `count` views."""
-    make = ours(keras.ops.convert_to_numpy(pictures(count, side)))
+def view_maker(side, count):
+    """Return a function that creates `count` views."""
+    make = ours(keras.ops.convert_to_numpy(random_images(count, side)))
     return lambda: make(0) is None
 
 
-def training(name, batch):
-    """Return a function that takes a plain step."""
+def plain_step(name, batch):
+    """Return a function that makes a plain training step."""
     model = compiled(SimCLR, SIDES[name], network(name))
-    images = pictures(batch, SIDES[name])
+    images = random_images(batch, SIDES[name])
     return lambda: float(model.train_on_batch(images)[0])
 
 
 def peak_of(name, count, side):
-    """Return the MiB that the second call adds."""
+    """Return the MiB that the second call adds to the process."""
     process = started(__file__, "--serve", name, count, "--side", side)
     peak = [one_round(process)[1] for _ in range(2)][-1]
     stop(process)
     return peak
 
 
-def bytes_each(name, counts, side=0):
-    """Return by how many bytes the peak grows with each picture."""
+def bytes_per_image(name, counts, side=0):
+    """Return by how many bytes the peak grows per image."""
     peaks = [peak_of(name, count, side) for count in counts]
     return MIB * statistics.linear_regression(counts, peaks).slope
 
 
-def show(what, formula, measured, unit=KIB, name="KiB a view"):
+def show(what, formula, measured, unit=KIB, name="KiB per view"):
     """Print a line."""
     print(
         f"{what:32} formula {formula / unit:9.1f} {name}, measured {measured / unit:9.1f}, "
@@ -92,26 +93,26 @@ def show(what, formula, measured, unit=KIB, name="KiB a view"):
 
 
 def compare_views(sides, batches):
-    """Print what a view takes, of pictures of each size."""
+    """Print the memory of a view of each size."""
     for side in sides:
         counts = [2 * batch for batch in batches]
-        show(f"views, {side} px", VALUE * 3 * side**2, bytes_each(VIEWS, counts, side))
+        show(f"views, {side} px", VALUE * 3 * side**2, bytes_per_image(VIEWS, counts, side))
 
 
 def compare_activations(names, batches):
-    """Print what a view leaves for the backward pass of each network."""
+    """Print what each network keeps of a view for the backward pass."""
     for name in names:
         formula = VALUE * kept_values(network(name))
-        show(f"{name}, {SIDES[name]} px", formula, bytes_each(name, batches) / 2)
+        show(f"{name}, {SIDES[name]} px", formula, bytes_per_image(name, batches) / 2)
 
 
 def compare_logits(sizes):
-    """Print what the loss of as many embeddings takes."""
+    """Print the memory of the loss for each number of embeddings."""
     backend = keras.backend.backend()
     for size in sizes:
-        rows = min(size, max(LEAST_ROWS, LOGITS_AT_ONCE // size))
-        formula = VALUE * size * (10 * DIMENSIONS + 3 * rows)
-        measured = in_turns({size: start(f"ours, {backend}", size)}, 1)[size][0][1]
+        chunk_size = min(size, max(MIN_CHUNK, CHUNK_LOGITS // size))
+        formula = VALUE * size * (10 * DIMENSIONS + 3 * chunk_size)
+        measured = alternate({size: start(f"ours, {backend}", size)}, 1)[size][0][1]
         show(f"loss, 2N = {size}", formula, MIB * measured, MIB, "MiB")
 
 
@@ -128,7 +129,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     if options.serve:
         case, number = options.serve[0], int(options.serve[1])
-        serve(making_views(options.side, number) if case == VIEWS else training(case, number))
+        serve(view_maker(options.side, number) if case == VIEWS else plain_step(case, number))
         sys.exit()
     print(keras.backend.backend())
     if VIEWS in options.parts:

@@ -1,13 +1,13 @@
-"""Time and memory of NT-Xent, forward and backward, beside the dense form and lightly.
+"""Time and memory of NT-Xent, forward and backward, compared with the dense form and lightly.
 
     python -m venv peers && peers/bin/pip install -r benchmarks/requirements-peers.txt
     python benchmarks/nt_xent.py --peers peers/bin/python [--sizes 1024 4096] [--rounds 5]
 
-Embeddings of 128 dimensions, float32; a size is their number, 2N. "ours" is the loss as a training
-step has it, compiled on TensorFlow and JAX; "dense" lets the backend differentiate all 2N x 2N
-logits, compiled alike; lightly is its `NTXentLoss` on PyTorch. Each contestant is a process of its
-own with two threads; they take turns after one call to warm up. Memory is the peak of a call above
-what the process held before the first one of that size.
+Embeddings are float32 with 128 dimensions; a size is their number, 2N. "ours" is the loss as in a
+training step, compiled on TensorFlow and JAX. "dense" lets the backend differentiate all 2N x 2N
+logits, compiled in the same way. lightly is its `NTXentLoss` on PyTorch. Each runs in a process of
+its own with two threads, and they take turns after a warm-up call. Memory is the peak of a call
+above what the process held before the first call of that size.
 """
 
 import argparse
@@ -25,20 +25,20 @@ LIGHTLY = "lightly"
 
 
 def embeddings(size):
-    """Return z of the first and of the second views, `size` rows in all."""
+    """Return z of the first and of the second views, `size` rows in total."""
     rng = np.random.default_rng(0)
     return rng.normal(size=(2, size // 2, DIMENSIONS)).astype("float32")
 
 
 def ours(z_a, z_b):
-    """Return a function that computes this package's loss and its gradients, once."""
+    """Return a function that computes this package's loss and its gradients."""
     from keras_simclr.losses import NTXentLoss
 
     return differentiated(NTXentLoss(TEMPERATURE), z_a, z_b)
 
 
 def dense(z_a, z_b):
-    """Return the like for the loss with all logits at once."""
+    """Return the same for the loss with all logits at once."""
     from keras import ops
 
     def loss(z_a, z_b):
@@ -52,14 +52,14 @@ def dense(z_a, z_b):
 
 
 def lightly(z_a, z_b):
-    """Return the like for lightly's loss."""
+    """Return the same for lightly's loss."""
     from lightly.loss import NTXentLoss
 
     return on_torch(NTXentLoss(TEMPERATURE), z_a, z_b)
 
 
 def differentiated(loss, z_a, z_b):
-    """Return a function that gives the loss, once its gradients are known, compiled for it."""
+    """Return a function that computes the loss and its gradients, and returns the loss."""
     import keras
 
     on_backend = {"tensorflow": on_tensorflow, "jax": on_jax, "torch": on_torch}
@@ -67,7 +67,7 @@ def differentiated(loss, z_a, z_b):
 
 
 def on_tensorflow(loss, *arrays):
-    """Do so on TensorFlow."""
+    """Do that on TensorFlow, compiled."""
     import tensorflow as tf
 
     @tf.function
@@ -83,7 +83,7 @@ def on_tensorflow(loss, *arrays):
 
 
 def on_jax(loss, *arrays):
-    """Do so on JAX."""
+    """Do that on JAX, compiled."""
     import jax
 
     z = [jax.numpy.asarray(array) for array in arrays]
@@ -92,7 +92,7 @@ def on_jax(loss, *arrays):
 
 
 def on_torch(loss, *arrays):
-    """Do so on PyTorch, which compiles nothing."""
+    """Do that on PyTorch, eagerly."""
     import torch
 
     z = [torch.tensor(array, requires_grad=True) for array in arrays]
@@ -121,8 +121,8 @@ def start(name, size, peers=None):
     return started(__file__, *options, python=python, KERAS_BACKEND=backend)
 
 
-def in_turns(processes, rounds):
-    """Return for each process its rows of seconds, MiB and loss, after one to warm up."""
+def alternate(processes, rounds):
+    """Return the seconds, MiB and loss of each round of each process, after a warm-up round."""
     rows = [{name: one_round(p) for name, p in processes.items()} for _ in range(rounds + 1)]
     for process in processes.values():
         stop(process)
@@ -131,7 +131,7 @@ def in_turns(processes, rounds):
 
 def compare(size, names, peers, rounds):
     """Print what each contestant needs for `size` embeddings."""
-    measured = in_turns({name: start(name, size, peers) for name in names}, rounds)
+    measured = alternate({name: start(name, size, peers) for name in names}, rounds)
     check_losses({name: rows[0][2] for name, rows in measured.items()})
     print(f"2N = {size}, all logits {4 * size**2 / 2**20:.0f} MiB")
     for name, rows in measured.items():
@@ -152,13 +152,13 @@ def described(rows, peer):
 
 
 def check_losses(losses):
-    """Refuse contestants that do not compute the same."""
+    """Raise a ValueError unless all contestants compute the same loss."""
     if not np.allclose(list(losses.values()), next(iter(losses.values())), rtol=1e-4):
-        raise ValueError(f"All must find the same loss. Received: {losses}.")
+        raise ValueError(f"All must compute the same loss. Received: {losses}.")
 
 
-def entering(size, peers, only, largest_dense):
-    """Return the names of those that take part at a size."""
+def participants(size, peers, only, largest_dense):
+    """Return the names of the contestants that run at a size."""
     return [
         name
         for name in CONTESTANTS
@@ -173,15 +173,15 @@ if __name__ == "__main__":
     parser.add_argument("--peers", help="Python of the environment of the peers")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--largest-dense", type=int, default=16384, help="others stop there")
-    parser.add_argument("--only", nargs="+", help="names of contestants, or parts of them")
+    parser.add_argument("--largest-dense", type=int, default=16384, help="largest for the others")
+    parser.add_argument("--only", nargs="+", help="names of contestants, or substrings of them")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         make = CONTESTANTS[options.serve][0]
-        make(*embeddings(16))()  # what a framework needs to start is no part of the memory
+        make(*embeddings(16))()  # so that the start of a framework is not measured
         serve(make(*embeddings(options.sizes[0])))
         sys.exit()
     for count in options.sizes:
-        chosen = entering(count, options.peers, options.only, options.largest_dense)
+        chosen = participants(count, options.peers, options.only, options.largest_dense)
         compare(count, chosen, options.peers, options.rounds)

@@ -5,7 +5,7 @@ from keras import layers
 
 
 def small_resnet():
-    """Return a functional model from pictures in 0..255 (N, H, W, 3) to feature maps of 128."""
+    """Return a functional model from images in 0..255 (N, H, W, 3) to feature maps of 128."""
     inputs = keras.Input((None, None, 3))
     outputs = _conv(layers.Rescaling(1 / 255)(inputs), 32)
     for filters, strides in ((32, 1), (64, 2), (128, 2)):

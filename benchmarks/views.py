@@ -1,16 +1,16 @@
-"""Pictures a second that views are made of, beside the peers.
+"""Speed of creating views, compared with the peers.
 
     python -m venv peers && peers/bin/pip install -r benchmarks/requirements-peers.txt
     python benchmarks/views.py --peers peers/bin/python [--sizes 32 96 224] [--rounds 7]
 
-The whole recipe (crop, flip, colours at strength 1, grey, blur in half of the views) on uint8
-pictures in memory, 256 at 32 and 96 pixels, 64 at 224. Each contestant is a process of its own with
-two threads (lightly: two workers); they take turns, and medians are printed, with the peak of
-memory that making views added to a process that had made a few before.
+The whole recipe (crop, flip, color distortion of strength 1, grayscale, blur in half of the views)
+on uint8 images in memory, 256 at 32 and 96 pixels, 64 at 224. Each contestant is a process of its
+own with two threads (lightly: two workers). They take turns; medians are printed, with the peak of
+memory that creating views added to a process that had created a few before.
 
-What is not alike: torchvision in batches draws once for a whole batch, and so does Keras' stock
-pipeline in part, so neither can train SimCLR as it is; lightly and torchvision sharpen their
-crops against aliasing, we and the authors do not; lightly normalises besides.
+Differences: torchvision in batches draws once for a whole batch, and so does Keras' stock pipeline
+in part, so neither can train SimCLR as it is. lightly and torchvision use antialiasing in their
+crops; we and the authors do not. lightly also normalizes.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import time
 import numpy as np
 
 COUNTS = {32: 256, 96: 256, 224: 64}
-ROUND = 4  # times all pictures, in a round of those that work ahead of what is asked for
+ROUND = 4  # passes over the images per round, for contestants that prefetch
 OURS = {f"keras_simclr, {backend}": backend for backend in ("tensorflow", "jax", "torch")}
 LIGHTLY = "lightly, two workers"
 AUTHORS = "the authors' transforms, tf.image"
@@ -34,17 +34,17 @@ STOCK = "Keras' stock layers, tensorflow"
 
 
 def ours(images):
-    """Return a function that makes the views of `images` with this package."""
+    """Return a function that creates views of `images` with this package."""
     import keras
 
     from keras_simclr import SimCLRAugmenter
-    from keras_simclr.training.views import draw_views
+    from keras_simclr.layers.views import draw_views
 
     return keras_views(SimCLRAugmenter(strength=1.0, blur=0.5, seed=0), images, keras, draw_views)
 
 
 def stock(images):
-    """Return the like for the preprocessing layers of Keras itself."""
+    """Return the same for the preprocessing layers of Keras itself."""
     import keras
 
     size = images.shape[1]
@@ -67,7 +67,7 @@ def stock(images):
 
 
 def keras_views(augmenter, images, keras, draw):
-    """Compile as the backend does, and return a function that waits for the views."""
+    """Return a function that creates views, compiled by the backend, and waits for them."""
     given = keras.ops.convert_to_tensor(images)
     augmenter(images[:1].astype("float32"), training=True)
 
@@ -96,7 +96,7 @@ def keras_views(augmenter, images, keras, draw):
 
 
 def authors(images):
-    """Return the like for the authors' transforms, written anew with `tf.image`."""
+    """Return the same for the authors' transforms, reimplemented with `tf.image`."""
     import tensorflow as tf
 
     size = images.shape[1]
@@ -159,12 +159,12 @@ def authors(images):
 
 
 def lightly(images):
-    """Return the like for lightly's SimCLRTransform in a `DataLoader` of two workers."""
+    """Return the same for lightly's SimCLRTransform in a `DataLoader` with two workers."""
     import torch
     from lightly.transforms import SimCLRTransform
     from PIL import Image
 
-    class Pictures(torch.utils.data.Dataset):
+    class Images(torch.utils.data.Dataset):
         transform = SimCLRTransform(input_size=images.shape[1], cj_strength=1.0)
 
         def __len__(self):
@@ -174,13 +174,13 @@ def lightly(images):
             return self.transform(Image.fromarray(images[index % len(images)]))
 
     loader = torch.utils.data.DataLoader(
-        Pictures(), len(images) // 4, num_workers=2, persistent_workers=True
+        Images(), len(images) // 4, num_workers=2, persistent_workers=True
     )
     return lambda step: [None for _ in loader]
 
 
 def kornia(images):
-    """Return the like for kornia in batches."""
+    """Return the same for kornia in batches."""
     import torch
     from kornia import augmentation
 
@@ -196,7 +196,7 @@ def kornia(images):
 
 
 def torchvision(images):
-    """Return the like for torchvision in batches, with one draw for all pictures."""
+    """Return the same for torchvision in batches, with one draw for all images."""
     from torchvision.transforms import InterpolationMode, v2
 
     size = images.shape[1]
@@ -213,7 +213,7 @@ def torchvision(images):
 
 
 def torch_views(images, transform):
-    """Return a function that applies `transform` to all pictures as one tensor."""
+    """Return a function that applies `transform` to all images as one tensor."""
     import torch
 
     torch.set_num_threads(2)
@@ -229,17 +229,17 @@ def torch_views(images, transform):
 PEERS = {
     LIGHTLY: lightly,
     "kornia": kornia,
-    "torchvision v2, one draw a batch": torchvision,
+    "torchvision v2, one draw per batch": torchvision,
 }
 CONTESTANTS = {**dict.fromkeys(OURS, ours), **PEERS, AUTHORS: authors, STOCK: stock}
 
 
 def serve(name, size):
-    """Make views whenever a line comes in; answer with seconds and with the peak of memory."""
+    """Create views for every line of the input, and print seconds and the peak of memory."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (COUNTS[size], size // 8, size // 8, 3))
     images = coarse.repeat(8, 1).repeat(8, 2).astype("uint8")
-    CONTESTANTS[name](images[:16])(0)  # what it loads and compiles is no part of the memory
+    CONTESTANTS[name](images[:16])(0)  # so that imports and compilation are not measured
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     make = CONTESTANTS[name](images)
     passes = ROUND if name in (LIGHTLY, AUTHORS) else 1
@@ -270,18 +270,18 @@ def started(name, size, peers):
 
 
 def one_round(process):
-    """Let a contestant make its views once; return seconds and MiB."""
+    """Let a contestant create its views once, and return what it prints: seconds and MiB."""
     if process.poll() is None:
         process.stdin.write("\n")
         process.stdin.flush()
     for line in process.stdout:
         if line.startswith("["):
             return json.loads(line)
-    raise ChildProcessError(f"{process.args} has ended with {process.wait()}.")
+    raise ChildProcessError(f"{process.args} ended with exit code {process.wait()}.")
 
 
 def compare(size, names, peers, rounds):
-    """Print what each contestant needs for a view of all pictures of `size` pixels."""
+    """Print what each contestant needs for one view of all images of `size` pixels."""
     processes = {name: started(name, size, peers) for name in names}
     for process in processes.values():
         for _ in range(3):
@@ -297,7 +297,7 @@ def compare(size, names, peers, rounds):
 
 
 def report(size, measured):
-    """Print medians, and the median of each one's ratio to the fastest peer of its round."""
+    """Print medians, and the median ratio to the fastest peer of the same round."""
     count = COUNTS[size]
     seconds = {name: [row[0] for row in rows] for name, rows in measured.items()}
     medians = {name: statistics.median(rows) for name, rows in seconds.items()}
@@ -307,7 +307,7 @@ def report(size, measured):
         ratios = [peer / own for peer, own in zip(fastest, seconds[name], strict=bool(fastest))]
         ratio = f", {statistics.median(ratios):.2f} x the fastest peer" if ratios else ""
         print(
-            f"  {name:34} {1e3 * medians[name]:7.1f} ms {count / medians[name]:7.0f} a second, "
+            f"  {name:34} {1e3 * medians[name]:7.1f} ms {count / medians[name]:7.0f} per second, "
             f"{measured[name][-1][1]:4.0f} MiB{ratio}",
             flush=True,
         )
@@ -318,7 +318,7 @@ if __name__ == "__main__":
     parser.add_argument("--peers", help="Python of the environment of the peers")
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 96, 224])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", nargs="+", help="names of contestants, or parts of them")
+    parser.add_argument("--only", nargs="+", help="names of contestants, or substrings of them")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:

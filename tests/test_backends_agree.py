@@ -1,4 +1,4 @@
-"""The same numbers in give the same numbers out on TensorFlow, JAX and PyTorch."""
+"""The same inputs give the same results on TensorFlow, JAX and PyTorch."""
 
 import os
 import subprocess
@@ -83,7 +83,7 @@ def results(tmp_path_factory):
     np.savez(
         folder / "given.npz",
         images=rng.integers(0, 256, (6, 30, 26, 3)).astype("uint8"),
-        # Of different colours each, lest all embeddings be alike and gradients mere rounding.
+        # Different colors: equal embeddings would leave only rounding errors in the gradients.
         views=(rng.uniform(0, 200, (8, 1, 1, 3)) + rng.uniform(0, 55, (8, 24, 20, 3))).astype(
             "float32"
         ),

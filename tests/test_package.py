@@ -3,8 +3,10 @@
 import ast
 import doctest
 import importlib
+import importlib.metadata
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,19 +20,32 @@ ROOT = Path(keras_simclr.__file__).parent
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages([str(ROOT)], prefix="keras_simclr.")
 )
+BOTTOM = {"validation", "view_size", "files", "keras_internals"}
 MAY_IMPORT = {
-    "layers": {"training"},
-    "losses": {"distribution", "training"},
-    "optimizers": set(),
-    "datasets": set(),
-    "plotting": set(),
-    "distribution": set(),
-    "training": {"distribution"},
-    "evaluation": set(),
-    "callbacks": {"distribution"},
-    "models": {"distribution", "layers", "losses", "optimizers", "training"},
+    "validation": set(),
+    "view_size": set(),
+    "files": set(),
+    "keras_internals": set(),
+    "distribution": {"keras_internals"},
+    "ops": BOTTOM | {"distribution"},
+    "optimizers": BOTTOM,
+    "layers": BOTTOM | {"distribution", "ops"},
+    "losses": BOTTOM | {"distribution", "ops"},
+    "data": BOTTOM | {"distribution"},
+    "datasets": BOTTOM,
+    "evaluation": BOTTOM | {"ops"},
+    "plotting": BOTTOM,
+    "callbacks": BOTTOM | {"distribution", "evaluation"},
+    "training": BOTTOM
+    | {"callbacks", "data", "distribution", "layers", "losses", "ops", "optimizers"},
+    "models": BOTTOM
+    | {"callbacks", "data", "distribution", "layers", "losses", "ops", "optimizers", "training"},
 }
-KNOW_THE_BACKEND = {"training", "distribution"}
+KNOW_THE_BACKEND = {"ops", "training", "distribution", "keras_internals"}
+
+
+def files_of(room):
+    return [ROOT / f"{room}.py"] if (ROOT / f"{room}.py").exists() else (ROOT / room).rglob("*.py")
 
 
 def rooms_imported_by(path):
@@ -49,21 +64,116 @@ def rooms_imported_by(path):
 
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_imports_point_one_way(room):
-    for path in (ROOT / room).rglob("*.py"):
+    for path in files_of(room):
         assert set(rooms_imported_by(path)) <= MAY_IMPORT[room] | {room}, path
 
 
 def test_every_room_has_its_rule():
     rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert rooms == set(MAY_IMPORT)
+    modules = {path.stem for path in ROOT.glob("*.py")} - {"__init__"}
+    assert rooms | modules == set(MAY_IMPORT)
 
 
-def test_only_training_and_distribution_know_the_backend():
+def test_no_room_imports_itself_by_way_of_others():
+    def reaches(room, seen=()):
+        return room in seen or any(reaches(other, (*seen, room)) for other in MAY_IMPORT[room])
+
+    assert not any(map(reaches, MAY_IMPORT))
+
+
+def test_only_some_rooms_know_the_backend():
     for path in ROOT.rglob("*.py"):
-        if path.parent.name not in KNOW_THE_BACKEND:
+        if not KNOW_THE_BACKEND & {path.parent.name, path.stem}:
             text = path.read_text()
             for word in ("backend.backend()", "import tensorflow", "import jax", "import torch"):
                 assert word not in text, path
+
+
+def test_private_names_of_others_stand_in_one_file():
+    """Attributes with an underscore belong to `self`, to `cls` or to the own module."""
+    for path in ROOT.rglob("*.py"):
+        if path.stem == "keras_internals":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr):
+                owner = getattr(node.value, "id", "super()")
+                assert owner in {"self", "_backend", "super()", "parameters"}, (path, node.lineno)
+
+
+def test_all_namespaces_are_there_after_importing_the_package():
+    code = (
+        "import keras_simclr as k; k.callbacks.BackupAndRestore, k.datasets.load_digits,"
+        "k.evaluation.knn_accuracy, k.layers.RandomGrayscale, k.losses.NTXentLoss,"
+        "k.models.ResNet, k.optimizers.LARS, k.plotting.plot_views"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_there_is_one_version_number():
+    assert importlib.metadata.version("keras-simclr") == keras_simclr.__version__
+
+
+OLD_WORDS = (
+    r"\bpictures?\b|\brivals?\b|\bfeeds?\b|\breckon|tell whether|\blabels a class\b|\blest\b"
+    r"|\bgoes on\b|\bin turn\b|^ *Source: (?=[A-Z])"
+)
+
+
+def test_the_words_are_those_of_the_field():
+    for path in [*ROOT.rglob("*.py"), *ROOT.parent.glob("*.md"), *ROOT.parent.glob("docs/*.md")]:
+        found = re.search(OLD_WORDS, path.read_text(), re.MULTILINE)
+        assert not found, (path, found.group())
+
+
+NAMESPACES = "callbacks datasets evaluation layers losses models optimizers plotting".split()
+
+
+def exported():
+    """Return what users import, by name: the objects of all namespaces."""
+    return {
+        name: value
+        for namespace in NAMESPACES
+        for name, value in vars(getattr(keras_simclr, namespace)).items()
+        if inspect.isclass(value) or inspect.isfunction(value)
+    }
+
+
+@pytest.mark.parametrize("name", exported())
+def test_public_signatures_are_annotated(name):
+    value = exported()[name]
+    function = value.__init__ if inspect.isclass(value) else value
+    parameters = inspect.signature(function).parameters.values()
+    assert [p.name for p in parameters if p.annotation is p.empty and p.name != "self"] == []
+
+
+def test_every_public_object_is_exported_by_one_namespace():
+    names = [
+        name
+        for namespace in NAMESPACES
+        for name, value in vars(getattr(keras_simclr, namespace)).items()
+        if inspect.isclass(value) or inspect.isfunction(value)
+    ]
+    assert len(names) == len(set(names))
+
+
+LAYERS = [
+    n for n, v in exported().items() if inspect.isclass(v) and issubclass(v, keras.layers.Layer)
+]
+
+
+@pytest.mark.parametrize("name", sorted(set(LAYERS) - {"SimCLR"}))
+def test_layers_come_back_from_their_configs(name):
+    arguments = {
+        "CenterCropAndResize": {"image_size": 8},
+        "TwoAugmenters": {
+            "first": keras_simclr.SimCLRAugmenter(seed=1),
+            "second": keras_simclr.SimCLRAugmenter(seed=2),
+        },
+    }
+    layer = exported()[name](**arguments.get(name, {}))
+    config = keras.saving.serialize_keras_object(layer)
+    again = keras.saving.deserialize_keras_object(config)
+    assert keras.saving.serialize_keras_object(again) == config
 
 
 def test_importing_the_package_loads_only_keras_and_numpy():
@@ -102,7 +212,8 @@ def test_every_public_name_is_documented():
 
 def test_every_keras_object_is_registered_for_saving():
     bases = (keras.layers.Layer, keras.losses.Loss, keras.optimizers.Optimizer)
+    parts = {"RecipeCompiler", "Trainer", "FineTuner"}  # of SimCLR, never saved by themselves
     for name, value in public_objects():
-        if inspect.isclass(value) and issubclass(value, bases):
+        if inspect.isclass(value) and issubclass(value, bases) and value.__name__ not in parts:
             registered = keras.saving.get_registered_name(value)
             assert registered == f"keras_simclr>{value.__name__}", name

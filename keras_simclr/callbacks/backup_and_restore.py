@@ -1,6 +1,5 @@
-"""A backup after every epoch, which is whole at any moment."""
+"""A backup after every epoch, complete at any moment."""
 
-import os
 import re
 import shutil
 from pathlib import Path
@@ -8,33 +7,36 @@ from pathlib import Path
 import keras
 
 from keras_simclr import distribution
+from keras_simclr.files import move_into_place
+from keras_simclr.keras_internals import set_initial_epoch
 
 FINISHED = re.compile(r"epoch-(\d+)\.weights\.h5")
 
 
 class BackupAndRestore(keras.callbacks.Callback):
-    """Keep weights, optimizer and epoch after every epoch, and go on from there in the next `fit`.
+    """Back up weights, optimizer and epoch after every epoch; the next `fit` resumes from there.
 
-    Unlike Keras' own, whose weights and epoch are two files written in place, the backup is one
-    file that takes its name when it is complete: a run killed at any moment goes on as if nothing
-    had happened, provided that model and data are made in the same way, with a seed.
+    Keras' own callback overwrites two files, one for the weights and one for the epoch. This
+    backup is a single file, which is renamed atomically once complete: a run killed at any moment
+    resumes as if nothing had happened, provided that model and data are created in the same way,
+    with a seed.
 
-    Of several processes one keeps the backup, from which all go on.
+    In a run with several processes, the main process writes the backup and all restore it.
 
     Args:
-        backup_dir: Folder of this run's backup, made if it is not there. All processes must see
-            the same one.
-        delete_checkpoint: Whether to delete the folder when `fit` is done. Defaults to True.
+        backup_dir: Folder for the backup of this run, created if it does not exist. It must be
+            shared by all processes.
+        delete_checkpoint: Whether to delete the folder at the end of `fit`. Defaults to True.
 
     Raises:
-        ValueError: When `fit` begins with a model that was not built, or that the backup does not
-            fit, or if processes see different folders.
+        ValueError: When `fit` starts, if the model has not been built or does not match the
+            backup, or if the processes see different backups.
 
     Example:
-    >>> backup = BackupAndRestore("runs/backup")  # model.fit(pictures, callbacks=[backup])
+    >>> backup = BackupAndRestore("runs/backup")  # model.fit(images, callbacks=[backup])
     """
 
-    def __init__(self, backup_dir, delete_checkpoint=True):
+    def __init__(self, backup_dir: str | Path, delete_checkpoint: bool = True) -> None:
         super().__init__()
         self.backup_dir = Path(backup_dir)
         self.delete_checkpoint = delete_checkpoint
@@ -47,10 +49,10 @@ class BackupAndRestore(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Restore the last backup, if there is one."""
         epoch = self.epochs_done
-        if not distribution.agree(epoch):
+        if not distribution.same_on_all_processes(epoch):
             raise ValueError(
-                "All processes must see the same backup. Received: another number of epochs in "
-                f"`{self.backup_dir}` of another process. Choose a folder that all share."
+                "All processes must see the same backup. Received: a different number of epochs "
+                f"in `{self.backup_dir}` of another process. Choose a folder that they all share."
             )
         if epoch:
             self._restore(epoch)
@@ -64,30 +66,30 @@ class BackupAndRestore(keras.callbacks.Callback):
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         self.model.load_weights(self._finished()[epoch])
-        self.model._initial_epoch = epoch  # as Keras' own callback does
+        set_initial_epoch(self.model, epoch)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Write the backup of this epoch, then remove the one before."""
-        if not distribution.saves():
+        """Write the backup of this epoch, then remove the previous one."""
+        if not distribution.joins_saving():
             return
         self.backup_dir.mkdir(parents=True, exist_ok=True)
-        before = self._finished().values()
-        beside = self.backup_dir / f"unfinished-{distribution.process()}.weights.h5"
-        self.model.save_weights(beside, overwrite=True)
-        if not distribution.is_writer():
-            beside.unlink()
+        previous = self._finished().values()
+        unfinished = self.backup_dir / f"unfinished-{distribution.process_id()}.weights.h5"
+        self.model.save_weights(unfinished, overwrite=True)
+        if not distribution.is_main_process():
+            unfinished.unlink()
             return
-        os.replace(beside, self.backup_dir / f"epoch-{epoch + 1}.weights.h5")
-        for path in before:
+        move_into_place(unfinished, self.backup_dir / f"epoch-{epoch + 1}.weights.h5")
+        for path in previous:
             path.unlink()
 
     def on_train_end(self, logs=None):
-        """Delete the backup, which is done with; the next `fit` begins where it is told to."""
-        self.model._initial_epoch = None
-        distribution.wait()
-        if self.delete_checkpoint and distribution.is_writer():
+        """Delete the backup, unless `delete_checkpoint` is False."""
+        set_initial_epoch(self.model, None)
+        distribution.barrier()
+        if self.delete_checkpoint and distribution.is_main_process():
             shutil.rmtree(self.backup_dir, ignore_errors=True)
-        distribution.wait()
+        distribution.barrier()
 
     def _finished(self):
         paths = self.backup_dir.glob("*") if self.backup_dir.is_dir() else ()

@@ -1,4 +1,4 @@
-"""STL-10: 100,000 photographs without labels and 13,000 with."""
+"""STL-10: 100,000 unlabeled photographs and 13,000 labeled ones."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_simclr.datasets.download import download_file, unpack_files
+from keras_simclr.validation import check_choice
 
 URL = "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz"
 MD5 = "91f7769df0f17e558f3565bffb0c7dfb"
@@ -16,36 +17,43 @@ FILES_OF_SPLIT = {
 }
 FILES = [*sum(FILES_OF_SPLIT.values(), []), "class_names.txt"]
 SIZE, CHANNELS = 96, 3
-BYTES = SIZE * SIZE * CHANNELS  # of a picture
+BYTES = SIZE * SIZE * CHANNELS  # per image
 FOLDS = 10
 
 
 def load_stl10(
-    split="unlabeled", data_dir=None, download=False, *, fold=None, url=URL, archive_md5=MD5
-):
-    """Open STL-10, real photographs of 96 x 96 pixels in ten classes.
+    split: str = "unlabeled",
+    data_dir: str | os.PathLike | None = None,
+    download: bool = False,
+    *,
+    fold: int | None = None,
+    url: str = URL,
+    archive_md5: str = MD5,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Load STL-10, photographs of 96 x 96 pixels in ten classes.
 
-    The pictures stay on the disk as a `numpy.memmap` and are read when they are looked at.
+    The images stay on disk, as a `numpy.memmap`, and are read when they are used.
 
     Args:
-        split: "unlabeled" (100,000 pictures of a broader kind), "train" (5,000) or "test" (8,000).
-        data_dir: Folder that holds, or gets, `stl10_binary/`. Defaults to `datasets` in
-            `$KERAS_HOME`, which is `~/.keras` where it is not set.
-        download: Whether to fetch the archive of 2.6 GB if the files are not there. An archive
-            that already lies in `data_dir` is unpacked either way.
-        fold: 0..9 for one of the ten official folds of 1,000 pictures of "train", which are read
-            into memory; None for the whole split.
-        url: Address of the archive.
-        archive_md5: Its md5 sum.
+        split: "unlabeled" (100,000 images of a broader distribution), "train" (5,000) or "test"
+            (8,000).
+        data_dir: Folder that contains, or will contain, `stl10_binary/`. Defaults to `datasets`
+            in `$KERAS_HOME`, or in `~/.keras` if that is not set.
+        download: Whether to download the archive of 2.6 GB if the files do not exist. An archive
+            that is already in `data_dir` is unpacked either way.
+        fold: 0..9 for one of the ten official folds of "train", of 1,000 images each, which are
+            read into memory. Defaults to None, the whole split.
+        url: URL of the archive.
+        archive_md5: MD5 checksum of the archive.
 
     Returns:
-        `(images, labels)`: uint8 pictures of shape (N, 96, 96, 3), in 0..255 and read-only, and
-        int64 labels 0..9 of shape (N,), None for "unlabeled".
+        `(images, labels)`: read-only uint8 images of shape (N, 96, 96, 3) in 0..255, and int64
+        labels 0..9 of shape (N,), None for "unlabeled".
 
     Raises:
         ValueError: If `split` or `fold` is unknown, or a file is damaged.
-        FileNotFoundError: If the files are not there and `download` is False.
-        ConnectionError: If the network fails; calling again goes on where it stopped.
+        FileNotFoundError: If the files do not exist and `download` is False.
+        ConnectionError: If the network fails; the next call resumes the download.
 
     Example:
     >>> try:
@@ -54,8 +62,9 @@ def load_stl10(
     ...     print("download=True" in str(error))
     True
 
-    Source: Coates, Ng and Lee 2011, "An Analysis of Single-Layer Networks in Unsupervised Feature
-    Learning".
+    References:
+        Coates, Ng and Lee 2011, "An Analysis of Single-Layer Networks in Unsupervised Feature
+        Learning".
     """
     _check_arguments(split, fold)
     folder = _folder(data_dir, split, download, url, archive_md5)
@@ -65,26 +74,24 @@ def load_stl10(
     labels = np.fromfile(folder / f"{split}_y.bin", "uint8").astype("int64") - 1
     if len(labels) != len(images):
         raise ValueError(
-            f"{folder} must hold a label for each picture. Received: {len(images)} pictures and "
+            f"{folder} must contain a label for each image. Received: {len(images)} images and "
             f"{len(labels)} labels of {split!r}. Delete the folder and pass `download=True`."
         )
     if fold is None:
         return images, labels
-    chosen = np.loadtxt(folder / "fold_indices.txt", dtype="int64", ndmin=2)[fold]
-    return images[chosen], labels[chosen]
+    indices = np.loadtxt(folder / "fold_indices.txt", dtype="int64", ndmin=2)[fold]
+    return images[indices], labels[indices]
 
 
 def _check_arguments(split, fold):
-    if split not in FILES_OF_SPLIT:
-        raise ValueError(f"`split` must be one of {list(FILES_OF_SPLIT)}. Received: {split!r}.")
+    check_choice("split", split, tuple(FILES_OF_SPLIT))
     if fold is None:
         return
     if split != "train":
         raise ValueError(
             f"Only the split 'train' has folds. Received: fold={fold}, split={split!r}."
         )
-    if fold not in range(FOLDS):
-        raise ValueError(f"`fold` must be one of 0..{FOLDS - 1}. Received: fold={fold}.")
+    check_choice("fold", fold, range(FOLDS))
 
 
 def _folder(data_dir, split, download, url, md5):
@@ -96,8 +103,8 @@ def _folder(data_dir, split, download, url, md5):
     archive = folder.with_name("stl10_binary.tar.gz")
     if not (download or archive.exists()):
         raise FileNotFoundError(
-            f"STL-10 is not in {folder}: pass `download=True` (2.6 GB), or download {url} and put "
-            f"it at {archive} as it is."
+            f"STL-10 is not in {folder}. Pass `download=True` (2.6 GB), or download {url} and put "
+            f"it at {archive}, without unpacking it."
         )
     unpack_files(download_file(url, archive, md5), folder, FILES)
     archive.unlink()
@@ -108,8 +115,8 @@ def _read_images(path):
     size = path.stat().st_size
     if size == 0 or size % BYTES:
         raise ValueError(
-            f"{path} is cut off. Received: {size} bytes, expected a multiple of {BYTES} "
+            f"{path} is truncated. Received: {size} bytes, expected a multiple of {BYTES} "
             f"({SIZE} x {SIZE} x {CHANNELS}). Delete it and pass `download=True`."
         )
     planes = np.memmap(path, "uint8", mode="r").reshape(-1, CHANNELS, SIZE, SIZE)
-    return planes.transpose(0, 3, 2, 1)  # a channel lies column by column
+    return planes.transpose(0, 3, 2, 1)  # channels are stored column by column

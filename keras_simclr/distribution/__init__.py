@@ -1,41 +1,40 @@
-"""One model on many devices, by the means of each backend; each file has the same functions.
+"""Training on several devices, with the tools of each backend.
 
-A program is what runs in one process or, on TensorFlow, in one replica. On JAX it drives all
-devices and sees whole batches, cut into blocks, one for each device; on TensorFlow and PyTorch
-there is a program for each device, which sees its part of a batch.
+`on_tensorflow.py`, `on_jax.py` and `on_torch.py` define the same functions. A program is the code
+run by one process or, on TensorFlow, by one replica. On JAX, one program drives all devices and
+sees global batches, which are sharded over the devices; on TensorFlow and PyTorch, every device
+runs a separate program, which sees only its shard of each batch.
 """
 
 import importlib
 
 import keras
 
-from keras_simclr.distribution.agreement import agree as agree
-from keras_simclr.distribution.agreement import agreed as agreed
-from keras_simclr.distribution.callbacks import AverageLogs as AverageLogs
-from keras_simclr.distribution.callbacks import written_once as written_once
+from keras_simclr.distribution.agreement import broadcast_number as broadcast_number
+from keras_simclr.distribution.agreement import same_on_all_processes as same_on_all_processes
 from keras_simclr.distribution.checks import check_strategy as check_strategy
-from keras_simclr.distribution.scope import in_own_scope as in_own_scope
+from keras_simclr.distribution.scope import run_in_scope as run_in_scope
 
-_of_backend = importlib.import_module(f"keras_simclr.distribution.on_{keras.backend.backend()}")
+_backend = importlib.import_module(f"keras_simclr.distribution.on_{keras.backend.backend()}")
 
-start = _of_backend.start
-scope = _of_backend.scope
-blocks = _of_backend.blocks
-replicas = _of_backend.replicas
-replica = _of_backend.replica
-devices = _of_backend.devices
-per_device = _of_backend.per_device
-gather = _of_backend.gather
-first_row = _of_backend.first_row
-average = _of_backend.average
-loss_shares = _of_backend.loss_shares
-local = _of_backend.local
-feed_part = _of_backend.feed_part
-process = _of_backend.process
-is_writer = _of_backend.is_writer
-saves = _of_backend.saves
-of_processes = _of_backend.of_processes
-wait = _of_backend.wait
-average_logs = _of_backend.average_logs
-training = _of_backend.training
-running = _of_backend.running
+initialize = _backend.initialize
+scope = _backend.scope
+devices_per_program = _backend.devices_per_program
+num_replicas = _backend.num_replicas
+replica_id = _backend.replica_id
+num_devices = _backend.num_devices
+per_device = _backend.per_device
+all_gather = _backend.all_gather
+shard_offset = _backend.shard_offset
+all_reduce_mean = _backend.all_reduce_mean
+loss_divisor = _backend.loss_divisor
+single_device = _backend.single_device
+data_shard = _backend.data_shard
+process_id = _backend.process_id
+is_main_process = _backend.is_main_process
+joins_saving = _backend.joins_saving
+process_all_gather = _backend.process_all_gather
+barrier = _backend.barrier
+all_reduce_logs = _backend.all_reduce_logs
+training = _backend.training
+inference = _backend.inference

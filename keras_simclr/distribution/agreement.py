@@ -1,13 +1,13 @@
-"""What processes have in common."""
+"""Agreement between processes."""
 
 from keras_simclr import distribution
 
 
-def agreed(number):
-    """Return the number that the first process has."""
-    return distribution.of_processes(number)[0]
+def broadcast_number(number):
+    """Return the first process's value of `number`."""
+    return distribution.process_all_gather(number)[0]
 
 
-def agree(number):
-    """Tell whether all processes have the same number."""
-    return len(set(distribution.of_processes(number))) == 1
+def same_on_all_processes(number):
+    """Return whether `number` is the same in all processes."""
+    return len(set(distribution.process_all_gather(number))) == 1

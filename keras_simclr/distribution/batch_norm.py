@@ -1,4 +1,4 @@
-"""BatchNormalization with the statistics of all devices."""
+"""BatchNormalization with statistics over all devices."""
 
 import contextlib
 import functools
@@ -6,35 +6,29 @@ import functools
 import keras
 from keras import ops
 
+from keras_simclr.keras_internals import batch_norm_moments, flatten_layers
+
 
 @contextlib.contextmanager
-def synchronized(model, gather):
-    """Let the layers of a model take mean and variance over all devices, in training.
+def synchronized(model, all_gather):
+    """Let the BatchNormalization layers of a model use the mean and variance over all devices.
 
-    Keras' own `synchronized=True` is for TensorFlow only, and loses digits in E(x^2) - E(x)^2.
+    Keras' `synchronized=True` works only on TensorFlow, and loses precision in E(x^2) - E(x)^2.
 
     Args:
-        model: Whose BatchNormalization layers are meant.
-        gather: Function that gives the rows of all devices, which are equally many.
+        model: Keras model or layer.
+        all_gather: Function that returns the rows of all devices. Each has the same number.
     """
-    norms = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    for layer in norms:
-        layer._moments = functools.partial(_moments, gather, layer._reduction_axes)
-    try:
+    kind = keras.layers.BatchNormalization
+    layers = [layer for layer in flatten_layers(model) if isinstance(layer, kind)]
+    with batch_norm_moments(layers, functools.partial(_moments, all_gather)):
         yield
-    finally:
-        for layer in norms:
-            del layer._moments
 
 
-def _moments(gather, axes, inputs, mask=None):
-    of_device = ops.stack(ops.moments(inputs, axes))
-    of_all = gather(ops.expand_dims(of_device, 0))  # (devices, 2, channels)
-    means, variances = of_all[:, 0], of_all[:, 1]
+def _moments(all_gather, axes, inputs):
+    moments = ops.stack(ops.moments(inputs, axes))
+    moments = all_gather(ops.expand_dims(moments, 0))  # (devices, 2, channels)
+    means, variances = moments[:, 0], moments[:, 1]
     mean = ops.mean(means, axis=0)
     between = ops.mean(ops.square(means - mean), axis=0)
     return mean, ops.mean(variances, axis=0) + between

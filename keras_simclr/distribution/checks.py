@@ -1,4 +1,4 @@
-"""Whether the devices that were asked for are those that the backend can use."""
+"""Checks that the backend can use the active distribution strategy."""
 
 import os
 import sys
@@ -13,20 +13,24 @@ CURES = {
 
 
 def check_strategy():
-    """Raise a ValueError if the means of another backend to use many devices is active."""
+    """Raise a ValueError if a distribution strategy of another backend is active."""
     backend = keras.backend.backend()
     for owner, (active, what) in _active().items():
         if active and owner != backend:
             raise ValueError(
-                f"{what} is active, but has no effect on the backend {backend}: every device "
-                f"would train a model of its own. Received: KERAS_BACKEND={backend}. Use "
+                f"{what} is active, but has no effect on the backend {backend}: each process "
+                f"or device would train a separate model. Received: KERAS_BACKEND={backend}. Use "
                 f"{CURES[backend]}, or KERAS_BACKEND={owner}."
             )
 
 
 def _active():
     tensorflow, torch = sys.modules.get("tensorflow"), sys.modules.get("torch")
-    group = torch is not None and torch.distributed.is_available()
+    grouped = (
+        torch is not None
+        and torch.distributed.is_available()
+        and torch.distributed.is_initialized()
+    )
     return {
         "tensorflow": (
             tensorflow is not None
@@ -39,7 +43,7 @@ def _active():
             "A distribution of `keras.distribution`",
         ),
         "torch": (
-            (group and torch.distributed.is_initialized()) or "TORCHELASTIC_RUN_ID" in os.environ,
+            grouped or "TORCHELASTIC_RUN_ID" in os.environ,
             "A process group of `torch.distributed`",
         ),
     }

@@ -1,4 +1,4 @@
-"""Many devices on JAX: `keras.distribution.DataParallel`, one program that drives all of them."""
+"""Several devices on JAX: `keras.distribution.DataParallel`, with one program for all."""
 
 import contextlib
 import contextvars
@@ -7,21 +7,21 @@ import jax
 import keras
 from jax.sharding import NamedSharding, PartitionSpec
 
-_within = contextvars.ContextVar("axis of the devices, on one of them", default=None)
-_is_local = contextvars.ContextVar("whether devices do not matter", default=False)
+_within = contextvars.ContextVar("axis of the devices, within per_device", default=None)
+_is_local = contextvars.ContextVar("whether everything runs on one device", default=False)
 
 
-def start():
-    """Do nothing: `keras.distribution.initialize` starts several processes."""
+def initialize():
+    """Do nothing: users call `keras.distribution.initialize` to connect several processes."""
 
 
 def scope():
-    """Return a function that gives a context in which the present distribution holds."""
+    """Return a function that returns the scope of the current distribution."""
     distribution = keras.distribution.distribution()
     if distribution is None:
         if jax.process_count() > 1:
             raise ValueError(
-                "Every process would train a model of its own. Received: "
+                "Every process would train a separate model. Received: "
                 f"{jax.process_count()} processes without a distribution. Call "
                 "`keras.distribution.set_distribution(keras.distribution.DataParallel())` first."
             )
@@ -31,12 +31,12 @@ def scope():
             "Only `keras.distribution.DataParallel` is supported. Received: "
             f"{type(distribution).__name__}."
         )
-    distribution.auto_shard_dataset = False  # each process is fed its part of a batch
+    distribution.auto_shard_dataset = False  # each process reads its own shard of a batch
     return distribution.scope
 
 
-def blocks(count=None):
-    """Return the number of devices among which a program cuts `count` pictures, or any number."""
+def devices_per_program(count=None):
+    """Return the number of devices that `count` rows are sharded over: all, or 1 if uneven."""
     distribution = keras.distribution.distribution()
     if distribution is None or _is_local.get():
         return 1
@@ -44,25 +44,25 @@ def blocks(count=None):
     return 1 if count is not None and count % mesh.shape[axis] else mesh.shape[axis]
 
 
-def replicas():
-    """Return the number of programs."""
+def num_replicas():
+    """Return the number of replicas, each of which runs a program."""
     return 1
 
 
-def replica():
-    """Return the number of this program."""
+def replica_id():
+    """Return the index of this replica."""
     return 0
 
 
-def devices():
+def num_devices():
     """Return the number of devices."""
-    return blocks()
+    return devices_per_program()
 
 
 def per_device(function, *tensors):
-    """Apply `function` to the rows of each device; it gives a tensor with rows to match."""
+    """Apply `function` to the rows of each device; it must preserve the number of rows."""
     traced = any(isinstance(tensor, jax.core.Tracer) for tensor in tensors)
-    if not traced or blocks(len(tensors[0])) == 1:
+    if not traced or devices_per_program(len(tensors[0])) == 1:
         return function(*tensors)
     mesh, axis = _mesh(keras.distribution.distribution())
 
@@ -78,31 +78,31 @@ def per_device(function, *tensors):
     return mapped(*tensors)
 
 
-def gather(tensor):
-    """Return the rows of all devices, within `per_device`; elsewhere all rows are there."""
+def all_gather(tensor):
+    """Return the rows of all devices; outside of `per_device`, `tensor` already has them."""
     axis = _within.get()
     return tensor if axis is None else jax.lax.all_gather(tensor, axis, tiled=True)
 
 
-def first_row(tensor):
-    """Return where the rows of this device begin in what `gather` gives."""
+def shard_offset(tensor):
+    """Return the index of the first row of this device in the result of `all_gather`."""
     axis = _within.get()
     return 0 if axis is None else jax.lax.axis_index(axis) * len(tensor)
 
 
-def average(tensor):
-    """Return the mean over all programs."""
+def all_reduce_mean(tensor):
+    """Return the mean over all replicas."""
     return tensor
 
 
-def loss_shares():
-    """Return by what Keras divides the loss of a program."""
+def loss_divisor():
+    """Return the number by which Keras divides the loss of a replica."""
     return 1
 
 
 @contextlib.contextmanager
-def local():
-    """Let devices not matter, for what is computed on one of them."""
+def single_device():
+    """Return a context in which everything runs on a single device."""
     token = _is_local.set(True)
     try:
         yield
@@ -110,28 +110,28 @@ def local():
         _is_local.reset(token)
 
 
-def feed_part():
-    """Return the number of this process, and of all: each is fed its part of every batch."""
+def data_shard():
+    """Return (shard_id, num_shards): which shard of every batch this process reads."""
     return jax.process_index(), jax.process_count()
 
 
-def process():
-    """Return the number of this process."""
+def process_id():
+    """Return the index of this process."""
     return jax.process_index()
 
 
-def is_writer():
-    """Tell whether this process is the one that writes files."""
+def is_main_process():
+    """Return whether this process is the one that writes files."""
     return jax.process_index() == 0
 
 
-def saves():
-    """Tell whether this process must save a model too when the writer does: all must."""
+def joins_saving():
+    """Return whether this process takes part when the main process saves a model: all must."""
     return True
 
 
-def of_processes(number):
-    """Return the number that each process has, in their order."""
+def process_all_gather(number):
+    """Return the numbers of all processes, in the order of the processes."""
     if jax.process_count() == 1:
         return [number]
     from jax.experimental import multihost_utils
@@ -139,38 +139,38 @@ def of_processes(number):
     return multihost_utils.process_allgather(jax.numpy.int32(number)).tolist()
 
 
-def wait():
-    """Wait until all processes are here."""
+def barrier():
+    """Wait until all processes have reached this point."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices("keras_simclr")
 
 
-def average_logs(logs):
-    """Return logs as they are, which is over all devices."""
+def all_reduce_logs(logs):
+    """Return the logs, which already are those of all devices."""
     return logs
 
 
 @contextlib.contextmanager
 def training(model):
-    """Check that the model is where the devices are."""
+    """Return a context for training, after checking that the model is on all devices."""
     distribution = keras.distribution.distribution()
     if distribution is not None:
         mesh, _ = _mesh(distribution)
         for variable in model.variables:
             if variable.value.sharding.device_set != set(mesh.devices.flat):
                 raise ValueError(
-                    "The model was made before the distribution, and is on one device only. "
+                    "The model was created before the distribution, and is only on one device. "
                     f"Received: {variable.path}. Call `keras.distribution.set_distribution` "
-                    "first, then make the model."
+                    "first, then create the model."
                 )
     yield
 
 
 @contextlib.contextmanager
-def running(model):
-    """Let every process have all rows that a model predicts, of which Keras reads its own only."""
+def inference(model):
+    """Return all predictions of a model in every process, not only the process's own."""
     if jax.process_count() == 1:
         yield
         return

@@ -1,160 +1,155 @@
-"""Many devices on TensorFlow: strategies of `tf.distribute`, a replica on each device."""
+"""Several devices on TensorFlow: a `tf.distribute` strategy, with a replica on each device."""
 
 import contextlib
 
 import tensorflow as tf
 
 from keras_simclr.distribution.batch_norm import synchronized
+from keras_simclr.keras_internals import is_multi_worker, without_symbolic_build
 
 
-def start():
-    """Do nothing: a strategy starts by itself."""
+def initialize():
+    """Do nothing: strategies initialize themselves."""
 
 
 def scope():
-    """Return a function that gives a context in which the present strategy holds."""
+    """Return a function that returns the scope of the current strategy."""
     if not tf.distribute.has_strategy():
         return contextlib.nullcontext
     return tf.distribute.get_strategy().scope
 
 
-def blocks(count=None):
-    """Return the number of devices among which a program cuts its pictures."""
+def devices_per_program(count=None):
+    """Return the number of devices driven by one program."""
     return 1
 
 
-def replicas():
-    """Return the number of programs."""
+def num_replicas():
+    """Return the number of replicas, each of which runs a program."""
     context = tf.distribute.get_replica_context()
     return 1 if context is None else context.num_replicas_in_sync
 
 
-def replica():
-    """Return the number of this program, a tensor."""
-    return tf.distribute.get_replica_context().replica_id_in_sync_group if replicas() > 1 else 0
+def replica_id():
+    """Return the index of this replica, a tensor if there are several."""
+    return tf.distribute.get_replica_context().replica_id_in_sync_group if num_replicas() > 1 else 0
 
 
-def devices():
+def num_devices():
     """Return the number of devices."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def per_device(function, *tensors):
-    """Apply `function` to the rows of each device; it gives a tensor with rows to match."""
+    """Apply `function` to the rows of each device; it must preserve the number of rows."""
     return function(*tensors)
 
 
-def gather(tensor):
-    """Return the rows of all devices. Its gradient is the sum over all."""
-    if replicas() == 1:
+def all_gather(tensor):
+    """Return the rows of all devices; gradients are summed over the devices."""
+    if num_replicas() == 1:
         return tensor
     of_all = tf.distribute.get_replica_context().all_gather(tensor, axis=0)
     return tf.ensure_shape(of_all, (None, *tensor.shape[1:]))
 
 
-def first_row(tensor):
-    """Return where the rows of this device begin in what `gather` gives."""
-    return replica() * tf.shape(tensor)[0]
+def shard_offset(tensor):
+    """Return the index of the first row of this device in the result of `all_gather`."""
+    return replica_id() * tf.shape(tensor)[0]
 
 
-def average(tensor):
-    """Return the mean over all programs."""
-    if replicas() == 1:
+def all_reduce_mean(tensor):
+    """Return the mean over all replicas."""
+    if num_replicas() == 1:
         return tensor
     return tf.distribute.get_replica_context().all_reduce("MEAN", tensor)
 
 
-def loss_shares():
-    """Return by what Keras divides the loss of a program."""
-    return devices()
+def loss_divisor():
+    """Return the number by which Keras divides the loss of a replica."""
+    return num_devices()
 
 
-def local():
-    """Let devices not matter, for what is computed on one of them."""
+def single_device():
+    """Return a context in which everything runs on a single device."""
     return contextlib.nullcontext()
 
 
-def feed_part():
-    """Return the number of this process, and of all: TensorFlow cuts the batches itself."""
+def data_shard():
+    """Return (0, 1): TensorFlow shards the batches itself."""
     return 0, 1
 
 
-def process():
-    """Return the number of this process."""
+def process_id():
+    """Return the index of this process."""
     return tf.distribute.get_strategy().cluster_resolver.task_id if _several_workers() else 0
 
 
-def is_writer():
-    """Tell whether this process is the one that writes files."""
+def is_main_process():
+    """Return whether this process is the one that writes files."""
     return tf.distribute.get_strategy().extended.should_checkpoint
 
 
-def saves():
-    """Tell whether this process must save a model too when the writer does: all must."""
+def joins_saving():
+    """Return whether this process takes part when the main process saves a model: all must."""
     return True
 
 
-def of_processes(number):
-    """Return the number that each process has, in their order."""
+def process_all_gather(number):
+    """Return the numbers of all processes, in the order of the processes."""
     if not _several_workers():
         return [number]
     return _gathered(tf.constant([number], tf.int64)).numpy().tolist()
 
 
-def wait():
-    """Wait until all processes are here."""
-    of_processes(0)
+def barrier():
+    """Wait until all processes have reached this point."""
+    process_all_gather(0)
 
 
-def average_logs(logs):
-    """Return logs as they are, which is over all devices."""
+def all_reduce_logs(logs):
+    """Return the logs, which already are those of all devices."""
     return logs
 
 
 @contextlib.contextmanager
 def training(model):
-    """Let BatchNormalization take its statistics from all devices.
+    """Synchronize BatchNormalization statistics over the devices, except in micro-batches.
 
-    That waits for the other replicas, which TensorFlow cannot do in a loop, so not with
-    micro-batches.
+    TensorFlow cannot communicate between replicas in a loop.
     """
-    if devices() == 1:
+    if num_devices() == 1:
         yield
         return
     for variable in (*model.variables, *model.optimizer.variables):
         if not isinstance(variable.value, tf.distribute.DistributedValues):
             raise ValueError(
-                "Model and optimizer must be made within `strategy.scope()`, to be on all "
+                "Model and optimizer must be created within `strategy.scope()`, to be on all "
                 f"devices. Received: {variable.path} on one device only."
             )
-    model.train_function = None  # traced before, it would not know
+    model.train_function = None  # it may have been traced before
     in_loop = getattr(model, "micro_batch_size", None)
-    with running(model), contextlib.nullcontext() if in_loop else synchronized(model, gather):
+    with inference(model), contextlib.nullcontext() if in_loop else synchronized(model, all_gather):
         yield
 
 
 @contextlib.contextmanager
-def running(model):
-    """Let a model fit and evaluate over several workers.
+def inference(model):
+    """Let a model train and evaluate on several workers.
 
-    There Keras averages what a step returns along its first axis, which a number lacks, and
-    cannot build a model from a batch that is on all workers.
+    There, Keras averages the results of a step along their first axis, which a scalar lacks, and
+    cannot build a model from a distributed batch.
     """
     if not _several_workers() or "train_step" in vars(model):
         yield
         return
-    changes = {
-        "train_step": _with_axis(model.train_step),
-        "test_step": _with_axis(model.test_step),
-        "_maybe_symbolic_build": lambda **batch: None,
-    }
-    for name, function in changes.items():
-        setattr(model, name, function)
+    model.train_step = _with_axis(model.train_step)
+    model.test_step = _with_axis(model.test_step)
     try:
-        yield
+        with without_symbolic_build(model):
+            yield
     finally:
-        for name in changes:
-            delattr(model, name)
+        del model.train_step, model.test_step
 
 
 def _with_axis(step):
@@ -162,9 +157,7 @@ def _with_axis(step):
 
 
 def _several_workers():
-    strategy = tf.distribute.get_strategy()
-    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-    return several and strategy.extended._in_multi_worker_mode()
+    return is_multi_worker(tf.distribute.get_strategy())
 
 
 @tf.function

@@ -1,4 +1,4 @@
-"""Many devices on PyTorch: `torchrun`, a process for each device."""
+"""Several devices on PyTorch: `torchrun`, with one process per device."""
 
 import atexit
 import contextlib
@@ -12,11 +12,11 @@ from torch import distributed
 from keras_simclr.distribution.batch_norm import synchronized
 
 if "LOCAL_RANK" in os.environ and torch.cuda.is_available():
-    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # before any layer has weights
+    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # before any layer creates weights
 
 
-def start():
-    """Join the processes that `torchrun` started, unless that is done."""
+def initialize():
+    """Join the process group of `torchrun`, unless already initialized."""
     if distributed.is_initialized() or int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
@@ -24,109 +24,109 @@ def start():
 
 
 def scope():
-    """Return a function that gives a context in which the process group holds."""
+    """Return a function that returns a context: a process group needs none."""
     return contextlib.nullcontext
 
 
-def blocks(count=None):
-    """Return the number of devices among which a program cuts its pictures."""
+def devices_per_program(count=None):
+    """Return the number of devices driven by one program."""
     return 1
 
 
-def replicas():
-    """Return the number of programs."""
+def num_replicas():
+    """Return the number of replicas, each of which runs a program."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-def replica():
-    """Return the number of this program."""
+def replica_id():
+    """Return the index of this replica."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def devices():
+def num_devices():
     """Return the number of devices."""
-    return replicas()
+    return num_replicas()
 
 
 def per_device(function, *tensors):
-    """Apply `function` to the rows of each device; it gives a tensor with rows to match."""
+    """Apply `function` to the rows of each device; it must preserve the number of rows."""
     return function(*tensors)
 
 
-def gather(tensor):
-    """Return the rows of all devices. Its gradient is the sum over all."""
-    if replicas() == 1:
+def all_gather(tensor):
+    """Return the rows of all devices; gradients are summed over the devices."""
+    if num_replicas() == 1:
         return tensor
     return _Gather.apply(tensor)
 
 
-def first_row(tensor):
-    """Return where the rows of this device begin in what `gather` gives."""
-    return replica() * len(tensor)
+def shard_offset(tensor):
+    """Return the index of the first row of this device in the result of `all_gather`."""
+    return replica_id() * len(tensor)
 
 
-def average(tensor):
-    """Return the mean over all programs, without a gradient."""
-    if replicas() == 1:
+def all_reduce_mean(tensor):
+    """Return the mean over all replicas, without a gradient."""
+    if num_replicas() == 1:
         return tensor
     total = tensor.detach().clone()
     distributed.all_reduce(total)
-    return total / replicas()
+    return total / num_replicas()
 
 
-def loss_shares():
-    """Return by what Keras divides the loss of a program."""
+def loss_divisor():
+    """Return the number by which Keras divides the loss of a replica."""
     return 1
 
 
-def local():
-    """Let devices not matter, for what is computed on one of them."""
+def single_device():
+    """Return a context in which everything runs on a single device."""
     return contextlib.nullcontext()
 
 
-def feed_part():
-    """Return the number of this process, and of all: each is fed its part of every batch."""
-    return replica(), replicas()
+def data_shard():
+    """Return (shard_id, num_shards): which shard of every batch this process reads."""
+    return replica_id(), num_replicas()
 
 
-def process():
-    """Return the number of this process."""
-    return replica()
+def process_id():
+    """Return the index of this process."""
+    return replica_id()
 
 
-def is_writer():
-    """Tell whether this process is the one that writes files."""
-    return replica() == 0
+def is_main_process():
+    """Return whether this process is the one that writes files."""
+    return replica_id() == 0
 
 
-def saves():
-    """Tell whether this process must save a model too when the writer does: none must."""
-    return is_writer()
+def joins_saving():
+    """Return whether this process takes part when a model is saved: only the main one does."""
+    return is_main_process()
 
 
-def of_processes(number):
-    """Return the number that each process has, in their order."""
-    return gather(keras.ops.convert_to_tensor([number], "int64")).tolist()
+def process_all_gather(number):
+    """Return the numbers of all processes, in the order of the processes."""
+    return all_gather(keras.ops.convert_to_tensor([number], "int64")).tolist()
 
 
-def wait():
-    """Wait until all processes are here."""
-    if replicas() > 1:
+def barrier():
+    """Wait until all processes have reached this point."""
+    if num_replicas() > 1:
         distributed.barrier()
 
 
-def average_logs(logs):
-    """Return the mean over all processes of each number."""
-    if replicas() == 1 or not logs:
+def all_reduce_logs(logs):
+    """Return the mean of each value over all processes."""
+    if num_replicas() == 1 or not logs:
         return logs
     values = keras.ops.convert_to_tensor(np.array(list(logs.values()), "float32"))
-    return dict(zip(logs, average(values).tolist(), strict=True))
+    return dict(zip(logs, all_reduce_mean(values).tolist(), strict=True))
 
 
 @contextlib.contextmanager
 def training(model):
-    """Begin with the weights of the first process, average gradients, synchronise statistics."""
-    if replicas() == 1:
+    """Broadcast the first process's weights, average gradients, synchronize BatchNormalization."""
+    if num_replicas() == 1:
         yield
         return
     for variable in model.variables:
@@ -136,15 +136,15 @@ def training(model):
         for variable in model.trainable_variables
     ]
     try:
-        with synchronized(model, gather):
+        with synchronized(model, all_gather):
             yield
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def running(model):
-    """Do nothing: a process runs a model by itself."""
+def inference(model):
+    """Do nothing: each process runs the model independently."""
     return contextlib.nullcontext()
 
 
@@ -152,16 +152,16 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx, tensor):
         tensor = tensor.contiguous()
-        parts = [torch.empty_like(tensor) for _ in range(replicas())]
+        parts = [torch.empty_like(tensor) for _ in range(num_replicas())]
         distributed.all_gather(parts, tensor)
         return torch.cat(parts)
 
     @staticmethod
     def backward(ctx, of_all):
-        of_all = of_all.clone(memory_format=torch.contiguous_format)  # others may have it too
+        of_all = of_all.clone(memory_format=torch.contiguous_format)  # others may use it as well
         distributed.all_reduce(of_all)
-        return of_all.chunk(replicas())[replica()]
+        return of_all.chunk(num_replicas())[replica_id()]
 
 
 def _average_gradient(parameter):
-    parameter.grad = average(parameter.grad)
+    parameter.grad = all_reduce_mean(parameter.grad)

@@ -1,10 +1,10 @@
-"""Models stay where they were made."""
+"""The distribution scope of a model."""
 
 import functools
 
 
-def in_own_scope(method):
-    """Let a method of a model run in the scope in which the model was made."""
+def run_in_scope(method):
+    """Decorate a method of a model to run in the scope in which the model was created."""
 
     @functools.wraps(method)
     def in_scope(self, *args, **kwargs):

@@ -1,88 +1,94 @@
-"""A check of any augmenter, before a run is spent on it."""
+"""A check of any augmenter before training with it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
-from keras_simclr.training.views import view_function
+from keras_simclr.layers.views import view_function
 
-COPIES = 128  # of one picture, so that what happens to one view in ten is seen
-SAME = 1e-3  # of the value range
+COPIES = 128  # of one image, enough to see what happens to one view in ten
+TOLERANCE = 1e-3  # of the value range
 
 
 class Finding(NamedTuple):
-    """Whether something is as it should be, and a sentence that says what was found."""
+    """Whether a check passed, and a sentence that states the result."""
 
     passed: bool
     sentence: str
 
 
-def check_augmenter(augmenter, images, value_range=None):
-    """Try an augmenter on pictures, as pretraining would use it.
+def check_augmenter(
+    augmenter: keras.layers.Layer, images: Any, value_range: tuple[float, float] | None = None
+) -> list[Finding]:
+    """Check an augmenter on images, as pretraining would use it.
 
-    What it looks for makes pretraining fail without an error: views that are all alike, one draw
-    for the whole batch, the same draws in each step, pictures changed in place, values that are
-    no numbers or out of range.
+    It finds problems that make pretraining fail without an error: views that are all the same, one
+    draw for the whole batch, the same draws in every step, images changed in place, and values
+    that are not finite or out of range.
 
     Args:
-        augmenter: Any Keras layer from pictures to pictures.
-        images: Pictures (N, H, W, C), of which the first, which should not be of one colour, is
-            copied into a batch.
-        value_range: (low, high) of the views. Defaults to the augmenter's own, or (0, 255).
+        augmenter: Any Keras layer from images to images.
+        images: Images (N, H, W, C). A batch of copies of the first one is used; it should have
+            more than one color.
+        value_range: (lower, upper) of the views. Defaults to the augmenter's own, or (0, 255).
 
     Returns:
         A list of `Finding`, each (passed, sentence).
 
     Raises:
-        ValueError: If `images` is not of rank 4 or empty.
+        ValueError: If `images` is empty or not of rank 4.
 
     Example:
     >>> import keras, numpy as np
     >>> images = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), "uint8")
     >>> for passed, sentence in check_augmenter(keras.layers.RandomCrop(8, 8), images):
     ...     print("ok   " if passed else "WRONG", sentence)
-    ok    The 128 views are of shape (8, 8, 3).
-    ok    All values are numbers and lie in (0, 255).
-    ok    Each step has draws of its own.
-    WRONG All pictures of a batch get the same draw.
-    ok    The pictures stay as they were.
+    ok    The 128 views have the shape (8, 8, 3).
+    ok    All values are finite and in (0, 255).
+    ok    Every step has its own draws.
+    WRONG All images of a batch share one draw.
+    ok    The images are not changed.
     """
     images = ops.convert_to_numpy(images)
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(
-            "`images` must be pictures of shape (N, height, width, channels). Received: "
+            "`images` must be images of shape (N, height, width, channels). Received: "
             f"shape={images.shape}."
         )
-    low, high = value_range or getattr(augmenter, "value_range", (0, 255))
+    if value_range is None:
+        lower, upper = getattr(augmenter, "value_range", (0, 255))
+    else:
+        lower, upper = value_range
     batch = np.repeat(images[:1], COPIES, axis=0).astype("float32")
     before = batch.copy()
     given = ops.convert_to_tensor(batch)
     views_of = view_function(augmenter)
-    views, of_next_step = views_of(given, 0), views_of(given, 1)
+    views, next_views = views_of(given, 0), views_of(given, 1)
     findings = [_shape(views)]
     if not findings[0].passed:
         return findings
-    scale = high - low
+    scale = upper - lower
     halves = np.split(views, 2)  # an augmenter may treat first and second views differently
     return [
         *findings,
-        _range(views, low, high),
+        _range(views, lower, upper),
         _finding(
-            _differ(views, of_next_step, scale),
-            "Each step has draws of its own.",
+            _differ(views, next_views, scale),
+            "Every step has its own draws.",
             "Every step has the same views: does the layer draw from a `keras.random."
             "SeedGenerator`, and do anything with training=True?",
         ),
         _finding(
             all(_differ(half, half[:1], scale) for half in halves),
-            "The pictures of a batch have draws of their own, and so have the two views of each.",
-            "All pictures of a batch get the same draw.",
+            "Every image of a batch has its own draws, and so does each of its two views.",
+            "All images of a batch share one draw.",
         ),
         _finding(
             np.array_equal(ops.convert_to_numpy(given), before),
-            "The pictures stay as they were.",
-            "The pictures are changed in place.",
+            "The images are not changed.",
+            "The images are changed in place.",
         ),
     ]
 
@@ -95,20 +101,21 @@ def _shape(views):
     passed = views.ndim == 4 and len(views) == COPIES
     return _finding(
         passed,
-        f"The {COPIES} views are of shape {views.shape[1:]}.",
-        f"{COPIES} pictures should give {COPIES} views (height, width, channels), and gave "
+        f"The {COPIES} views have the shape {views.shape[1:]}.",
+        f"{COPIES} images should become {COPIES} views (height, width, channels), and became "
         f"{views.shape}.",
     )
 
 
-def _range(views, low, high):
-    margin = SAME * (high - low)
+def _range(views, lower, upper):
+    margin = TOLERANCE * (upper - lower)
     return _finding(
-        low - margin <= views.min() and views.max() <= high + margin,
-        f"All values are numbers and lie in {(low, high)}.",
-        f"Values should be numbers in {(low, high)}, and lie from {views.min()} to {views.max()}.",
+        lower - margin <= views.min() and views.max() <= upper + margin,
+        f"All values are finite and in {(lower, upper)}.",
+        f"Values should be finite and in {(lower, upper)}, and are from {views.min()} to "
+        f"{views.max()}.",
     )
 
 
 def _differ(views, others, scale):
-    return np.abs(views - others).max() > SAME * scale
+    return np.abs(views - others).max() > TOLERANCE * scale

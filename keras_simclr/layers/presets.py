@@ -1,31 +1,40 @@
-"""The augmentations of `SimCLRAugmenter` by kind of picture: `SimCLRAugmenter(**CIFAR)`.
+"""Arguments of `SimCLRAugmenter` for some kinds of images: `SimCLRAugmenter(**CIFAR)`.
 
-The first two are the papers' (Chen et al. 2020, arXiv:2002.05709, appendices A and B.9), and
-what the augmenter chooses by itself; the others are no paper's.
+`IMAGENET` and `CIFAR` are from the paper, and are the augmenter's defaults for large and small
+views; the others are not from a paper.
+
+References:
+    Chen et al. 2020 (arXiv:2002.05709), appendices A and B.9.
 """
 
-IMAGENET = {  # views of more than 32 pixels
+from typing import Any
+
+IMAGENET: dict[str, Any] = {  # views of more than 32 pixels
     "strength": 1.0,
-    "area": (0.08, 1.0),
+    "scale": (0.08, 1.0),
     "aspect_ratio": (3 / 4, 4 / 3),
     "horizontal_flip": 0.5,
-    "jitter": 0.8,
+    "color_distortion": 0.8,
     "grayscale": 0.2,
     "blur": 0.5,
 }
 
-CIFAR = {**IMAGENET, "strength": 0.5, "blur": 0.0}  # views of at most 32 pixels
+CIFAR: dict[str, Any] = {  # views of at most 32 pixels
+    **IMAGENET,
+    "strength": 0.5,
+    "blur": 0.0,
+}
 
-SMALL_GRAY = {  # digits, cells: one channel, and what a mirror would make wrong
+SMALL_GRAY: dict[str, Any] = {  # digits, cells: one channel, where a flip may change the class
     **CIFAR,
-    "area": (0.25, 1.0),
+    "scale": (0.25, 1.0),
     "horizontal_flip": 0.0,
     "grayscale": 0.0,
 }
 
-MANY_CHANNELS = {  # satellites; with `custom=[RandomQuarterTurn()]`, as they have no upright
+MANY_CHANNELS: dict[str, Any] = {  # satellite images; use `custom=[RandomRotate90()]` with it
     **IMAGENET,
     "strength": 0.5,
-    "area": (0.2, 1.0),
+    "scale": (0.2, 1.0),
     "grayscale": 0.0,
 }

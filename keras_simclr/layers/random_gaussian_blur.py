@@ -1,88 +1,99 @@
-"""Gaussian blur of a strength drawn for each picture."""
+"""Random Gaussian blur."""
+
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_simclr.layers.random_resized_crop import check_interval
-from keras_simclr.layers.random_transform import RandomTransform, check_probability
-from keras_simclr.training.execution import where_chosen
+from keras_simclr.layers.image_layer import check_static_size
+from keras_simclr.layers.random_transform import RandomTransform
+from keras_simclr.ops.chunking import where_selected
+from keras_simclr.validation import check_choice, check_interval, check_probability, is_integer
 
 BORDERS = ("renormalize", "zeros")
-BLOCK = 32  # rows or columns that are multiplied together
+STRIP = 32  # rows or columns per matrix product
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
 class RandomGaussianBlur(RandomTransform):
-    """Blur some pictures, each with a strength of its own.
-
-    The kernel is as wide as a tenth of the picture's height, made odd, so that pictures of less
-    than 20 pixels are not blurred.
+    """Randomly blur images, each with its own standard deviation.
 
     Args:
-        probability: Share of the pictures that are blurred. Defaults to 0.5.
-        sigma: (least, most) standard deviation in pixels, drawn uniformly. Defaults to (0.1, 2.0).
-        border: What lies outside of the picture: "renormalize" (default), nothing, so that a
-            grey picture stays grey; or "zeros", black, as in the authors' code, whose pictures
-            have dark borders.
-        value_range: (low, high) of the pictures. Defaults to (0, 255).
+        factor: Probability that an image is blurred. Defaults to 0.5.
+        kernel_size: Width of the kernel in pixels, a positive odd integer. Defaults to a tenth
+            of the height of the images, made odd; images below 20 pixels are therefore not
+            blurred.
+        sigma: (lower, upper) standard deviation in pixels, drawn uniformly. Defaults to
+            (0.1, 2.0).
+        border: "renormalize" (default) weights only the pixels inside the image, so that images
+            of one color do not change; "zeros" pads with black, as the authors' code does, which
+            darkens the border.
+        value_range: (lower, upper) of the images. Defaults to that of the model whose augmenter
+            the layer belongs to, otherwise (0, 255).
         seed: Integer that makes the draws repeatable.
         **kwargs: Arguments of `keras.layers.Layer`.
 
-    Returns:
-        When called with pictures (N, H, W, C): as many of the same size, float32. With
-        `training=False` they are as they were.
+    Input shape:
+        (N, H, W, C), any integer or float dtype.
+
+    Output shape:
+        (N, H, W, C), float32. With `training=False` the values do not change.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range, or the size of the images is unknown.
 
     Example:
     >>> import numpy as np
-    >>> blur = RandomGaussianBlur(probability=1.0)
+    >>> blur = RandomGaussianBlur(factor=1.0)
     >>> image = np.full((1, 32, 32, 3), 99, "uint8")
     >>> bool(ops.max(ops.abs(blur(image) - 99.0)) < 1e-3)
     True
 
-    Source: Chen et al. 2020 (arXiv:2002.05709), appendix A.
+    References:
+        Chen et al. 2020 (arXiv:2002.05709), appendix A.
     """
 
     def __init__(
         self,
-        probability=0.5,
-        sigma=(0.1, 2.0),
-        border="renormalize",
-        value_range=(0, 255),
-        seed=None,
-        **kwargs,
+        factor: float = 0.5,
+        kernel_size: int | None = None,
+        sigma: tuple[float, float] = (0.1, 2.0),
+        border: str = "renormalize",
+        value_range: tuple[float, float] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(value_range=value_range, seed=seed, **kwargs)
-        check_probability("probability", probability)
-        check_interval("sigma", sigma)
-        if border not in BORDERS:
-            raise ValueError(f"`border` must be one of {BORDERS}. Received: border={border!r}.")
-        self.probability = probability
-        self.sigma = tuple(sigma)
+        check_probability("factor", factor)
+        if kernel_size is not None:
+            _check_kernel_size(kernel_size)
+        check_choice("border", border, BORDERS)
+        self.factor = factor
+        self.kernel_size = kernel_size
+        self.sigma = check_interval("sigma", sigma)
         self.border = border
 
-    def sample(self, batch_size, height, width, training=True):
-        """Draw the standard deviation of each picture, (N,); 0 where it is not blurred."""
+    def sample(self, batch_size: Any, height: Any, width: Any, training: bool = True) -> Any:
+        """Draw the standard deviation of each image, (N,); 0 if it is not blurred."""
         if not training:
             return None
         sigma = self.uniform((batch_size,), *self.sigma)
-        return ops.where(self.happens(batch_size, self.probability), sigma, 0.0)
+        return ops.where(self.happens(batch_size, self.factor), sigma, 0.0)
 
-    def prepare(self, parameters, input_shape):
-        """Compute which pictures are blurred, (N,), and half of each kernel, (N, radius + 2)."""
-        radius = input_shape[1] // 20
+    def prepare(self, parameters: Any, input_shape: tuple) -> Any:
+        """Compute which images are blurred, (N,), and half of each kernel, (N, radius + 2)."""
+        check_static_size(self, *input_shape[1:3])
+        radius = input_shape[1] // 20 if self.kernel_size is None else self.kernel_size // 2
         squares = ops.reshape(ops.arange(radius + 1, dtype="float32") ** 2, (1, -1))
         variance = ops.expand_dims(ops.maximum(parameters, 1e-3) ** 2, 1)
         kernel = ops.exp(-squares / (2.0 * variance))
         kernel = kernel / (2.0 * ops.sum(kernel, axis=1, keepdims=True) - 1.0)
         return parameters > 0, ops.pad(kernel, ((0, 0), (0, 1)))
 
-    def leave(self, planes, prepared):
+    def leave(self, planes: Any, prepared: Any) -> Any:
         """Blur along the rows and along the columns."""
-        chosen, kernel = prepared
+        selected, kernel = prepared
         height, width = planes.shape[2:]
         radius = kernel.shape[1] - 2
         if radius == 0:
@@ -93,10 +104,10 @@ class RandomGaussianBlur(RandomTransform):
             columns = rows if height == width else self._weights(kernel, width)
             return _blurred(planes, rows, columns, radius)
 
-        def as_they_are(planes):
+        def unchanged(planes):
             return super(RandomGaussianBlur, self).leave(planes, None)
 
-        return where_chosen(chosen, blurred, as_they_are, planes, kernel)
+        return where_selected(selected, blurred, unchanged, planes, kernel)
 
     def _weights(self, kernel, size):
         """Return the banded matrices (N, size, size) of kernels (N, radius + 2)."""
@@ -107,39 +118,48 @@ class RandomGaussianBlur(RandomTransform):
             return weights
         return weights / ops.sum(weights, axis=2, keepdims=True)
 
-    def get_config(self):
-        """Return what `from_config` takes."""
+    def get_config(self) -> dict:
+        """Return the config of the layer."""
         return {
             **super().get_config(),
-            "probability": self.probability,
+            "factor": self.factor,
+            "kernel_size": self.kernel_size,
             "sigma": self.sigma,
             "border": self.border,
         }
 
 
+def _check_kernel_size(kernel_size):
+    if not is_integer(kernel_size) or kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(
+            "`kernel_size` must be a positive odd integer, or None for a tenth of the height. "
+            f"Received: kernel_size={kernel_size!r}."
+        )
+
+
 def _blurred(planes, rows, columns, radius):
     """Apply row weights (N, H, H) and column weights (N, W, W) to planes (N, C, H, W).
 
-    Weights further than `radius` from the diagonal are zero: each block of what comes out is the
-    product of the few pixels that count for it. The result is pictures (N, H, W, C).
+    Weights further than `radius` from the diagonal are zero: each strip of the result is
+    computed from the few pixels near it. Returns images (N, H, W, C).
     """
     channels, height, width = planes.shape[1:]
     planes = ops.reshape(planes, (-1, channels * height, width))
     parts = [
-        ops.matmul(planes[:, :, near], ops.swapaxes(columns[:, block, near], 1, 2))
-        for block, near in _blocks(width, radius)
+        ops.matmul(planes[:, :, near], ops.swapaxes(columns[:, strip, near], 1, 2))
+        for strip, near in _strips(width, radius)
     ]
     planes = ops.reshape(ops.concatenate(parts, axis=2), (-1, channels, height, width))
     images = ops.reshape(ops.transpose(planes, (0, 2, 3, 1)), (-1, height, width * channels))
     parts = [
-        ops.matmul(rows[:, block, near], images[:, near]) for block, near in _blocks(height, radius)
+        ops.matmul(rows[:, strip, near], images[:, near]) for strip, near in _strips(height, radius)
     ]
     return ops.reshape(ops.concatenate(parts, axis=1), (-1, height, width, channels))
 
 
-def _blocks(size, radius):
-    """Return slices of an axis, and for each that of all pixels within `radius`."""
+def _strips(size, radius):
+    """Return slices of an axis, and for each the slice of all pixels within `radius` of it."""
     return [
-        (slice(start, start + BLOCK), slice(max(start - radius, 0), start + BLOCK + radius))
-        for start in range(0, size, BLOCK)
+        (slice(start, start + STRIP), slice(max(start - radius, 0), start + STRIP + radius))
+        for start in range(0, size, STRIP)
     ]

@@ -1,26 +1,28 @@
-"""A random part of the picture, resized, and mirrored or not."""
+"""Random crop, resized and flipped."""
 
-import math
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
-from keras_simclr.layers.interpolation import check_kernel, interpolation_taps
-from keras_simclr.layers.random_transform import (
-    RandomTransform,
+from keras_simclr.layers.image_layer import check_static_size
+from keras_simclr.layers.random_transform import RandomTransform
+from keras_simclr.ops.interpolation import RADII, interpolation_taps
+from keras_simclr.ops.resampling import resample
+from keras_simclr.validation import (
+    check_choice,
+    check_interval,
     check_probability,
     is_number,
-    is_pair,
+    size_pair,
 )
-from keras_simclr.training.resampling import resample
 
-ATTEMPTS = 10  # boxes drawn for each picture, of which the first that is allowed counts
-SMALLEST = 4  # pixels a side
+ATTEMPTS = 10  # boxes drawn for each image; the first valid one is used
+MIN_SIZE = 4  # pixels
 
 
 class Crop(NamedTuple):
-    """Boxes in pixels of the picture, each of shape (N,), and whether they are mirrored."""
+    """Boxes in pixels of the image, each of shape (N,), and whether they are flipped."""
 
     top: Any
     left: Any
@@ -31,32 +33,40 @@ class Crop(NamedTuple):
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
 class RandomResizedCrop(RandomTransform):
-    """Cut a random box out of each picture, resize it, and mirror it or not.
+    """Crop a random box out of each image, resize it, and randomly flip it.
 
-    The boxes have the distribution of the authors' code: the aspect ratio is uniform, then the
-    height, then the place; boxes that cover less than `min_object_covered` are drawn again.
-    Crop, resizing and mirroring are one pair of matrix products. Values are not clipped.
+    Boxes are distributed as in the authors' code: the aspect ratio is drawn uniformly, then the
+    height, then the position; boxes that cover too little of the image are drawn again. Crop,
+    resizing and flip are two matrix products. Values are not clipped.
 
     Args:
-        image_size: (height, width) that comes out, or an int. Defaults to that of the pictures.
-        area: (least, most) share of the picture. Defaults to (0.08, 1.0).
-        aspect_ratio: (least, most) width / height of the box, times that of `image_size`.
+        image_size: (height, width) of the output, or an int. Defaults to the model's, otherwise
+            that of the images.
+        scale: (lower, upper) area of the box, as a fraction of the image's. Defaults to
+            (0.08, 1.0).
+        aspect_ratio: (lower, upper) width / height of the box, relative to that of `image_size`.
             Defaults to (3/4, 4/3).
-        horizontal_flip: Probability to mirror. Defaults to 0.0.
-        min_object_covered: Least share of the picture that counts, above `area`'s own if larger.
-            Defaults to 0.1, as the authors'.
+        horizontal_flip: Probability of a horizontal flip. Defaults to 0.0.
+        min_object_covered: Lower bound of the area, in addition to `scale`. Defaults to 0.1, as
+            in the authors' code.
         interpolation: "bicubic" (default) or "bilinear".
-        antialias: Whether to average when shrinking. Defaults to False, as the authors'.
-        value_range: (low, high) of the pictures. Defaults to (0, 255).
+        antialias: Whether to average pixels when shrinking. Defaults to False, as in the authors'
+            code.
+        value_range: (lower, upper) of the images. Defaults to that of the model whose augmenter
+            the layer belongs to, otherwise (0, 255).
         seed: Integer that makes the draws repeatable.
         **kwargs: Arguments of `keras.layers.Layer`.
 
-    Returns:
-        When called with pictures (N, H, W, C): (N, *image_size, C), float32. With
-        `training=False` the whole picture is resized.
+    Input shape:
+        (N, H, W, C), any integer or float dtype. On TensorFlow, H and W may be unknown if
+        `image_size` is given and `antialias` is False.
+
+    Output shape:
+        (N, *image_size, C), float32. With `training=False` the whole image is resized.
 
     Raises:
-        ValueError: If an argument is out of its range or the pictures are too small.
+        ValueError: If an argument is out of its range, or the images are too small or of unknown
+            size.
 
     Example:
     >>> import numpy as np
@@ -64,105 +74,105 @@ class RandomResizedCrop(RandomTransform):
     >>> tuple(crop(np.zeros((2, 32, 40, 3), "uint8")).shape)
     (2, 24, 24, 3)
 
-    Source: Chen et al. 2020 (arXiv:2002.05709), appendix A.
+    References:
+        Chen et al. 2020 (arXiv:2002.05709), appendix A.
     """
 
     def __init__(
         self,
-        image_size=None,
-        area=(0.08, 1.0),
-        aspect_ratio=(3 / 4, 4 / 3),
-        horizontal_flip=0.0,
-        min_object_covered=0.1,
-        interpolation="bicubic",
-        antialias=False,
-        value_range=(0, 255),
-        seed=None,
-        **kwargs,
+        image_size: int | tuple[int, int] | None = None,
+        scale: tuple[float, float] = (0.08, 1.0),
+        aspect_ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        horizontal_flip: float = 0.0,
+        min_object_covered: float = 0.1,
+        interpolation: str = "bicubic",
+        antialias: bool = False,
+        value_range: tuple[float, float] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(value_range=value_range, seed=seed, **kwargs)
-        check_interval("area", area, highest=1)
-        check_interval("aspect_ratio", aspect_ratio)
         check_probability("horizontal_flip", horizontal_flip)
         check_probability("min_object_covered", min_object_covered)
-        check_kernel(interpolation)
+        check_choice("interpolation", interpolation, tuple(RADII))
         self.image_size = size_pair(image_size)
-        self.area = tuple(area)
-        self.aspect_ratio = tuple(aspect_ratio)
+        self.scale = check_interval("scale", scale, 1)
+        self.aspect_ratio = check_interval("aspect_ratio", aspect_ratio)
         self.horizontal_flip = horizontal_flip
         self.min_object_covered = min_object_covered
         self.interpolation = interpolation
         self.antialias = antialias
 
-    def build(self, input_shape):
-        """Check the size of the pictures."""
-        check_size(input_shape)
+    def build(self, input_shape: tuple) -> None:
+        """Check the size of the images."""
+        check_min_size(input_shape)
 
-    def sample(self, batch_size, height, width, training=True):
-        """Draw a `Crop`; with `training=False`, the whole picture."""
+    def sample(self, batch_size: Any, height: Any, width: Any, training: bool = True) -> Crop:
+        """Draw a `Crop`; with `training=False`, the whole image."""
+        height, width = _as_float(height), _as_float(width)
         if not training:
-            zero = ops.zeros((batch_size,))
-            return Crop(zero, zero, zero + float(height), zero + float(width), zero > 1)
-        top, left, box_height, box_width = self._boxes(batch_size, float(height), float(width))
-        return Crop(
-            top, left, box_height, box_width, self.happens(batch_size, self.horizontal_flip)
-        )
+            zero = ops.zeros((batch_size,), dtype="float32")
+            return Crop(zero, zero, zero + height, zero + width, zero > 1)
+        top, left, box_height, box_width = self._sample_boxes(batch_size, height, width)
+        flip = self.happens(batch_size, self.horizontal_flip)
+        return Crop(top, left, box_height, box_width, flip)
 
-    def prepare(self, parameters, input_shape):
+    def prepare(self, parameters: Crop, input_shape: tuple) -> Any:
         """Compute which pixels count, for rows and for columns."""
         height, width = input_shape[1:3]
+        if self.image_size is None or self.antialias:
+            check_static_size(self, height, width)
         out_height, out_width = self.image_size or (height, width)
-        options = {"kernel": self.interpolation, "antialias": self.antialias}
+        options: Any = {"kernel": self.interpolation, "antialias": self.antialias}
         top, left, box_height, box_width, flip = parameters
         return (
             interpolation_taps(top, box_height, None, height, out_height, **options),
             interpolation_taps(left, box_width, flip, width, out_width, **options),
         )
 
-    def enter(self, images, prepared):
-        """Cut, resize and mirror."""
+    def enter(self, images: Any, prepared: Any) -> Any:
+        """Crop, resize and flip."""
         return resample(images, *prepared)
 
-    def applied_shape(self, input_shape):
+    def applied_shape(self, input_shape: tuple) -> tuple:
         """Return (N, *image_size, C)."""
         return (input_shape[0], *(self.image_size or input_shape[1:3]), input_shape[-1])
 
-    def _boxes(self, batch_size, height, width):
+    def _sample_boxes(self, batch_size, height, width):
         """Draw boxes as TensorFlow's `sample_distorted_bounding_box` does."""
         shape = (batch_size, ATTEMPTS)
         out_height, out_width = self.image_size or (height, width)
         ratio = self.uniform(shape, *self.aspect_ratio) * (out_width / out_height)
-        least, most = (share * height * width for share in self.area)
-        lowest = ops.round(ops.sqrt(least / ratio))
-        highest = ops.minimum(_highest(ratio, most, width), height)
-        lowest = ops.minimum(lowest, highest)
-        box_height = lowest + _integer(self.uniform(shape), highest - lowest + 1)
+        min_area, max_area = (_area(fraction, height, width) for fraction in self.scale)
+        covered = _area(max(self.scale[0], self.min_object_covered), height, width)
+        lower = ops.round(ops.sqrt(min_area / ratio))
+        upper = ops.minimum(_max_height(ratio, max_area, width), height)
+        lower = ops.minimum(lower, upper)
+        box_height = lower + _integer(self.uniform(shape), upper - lower + 1)
         box_width = ops.round(box_height * ratio)
-        for step, wrong in ((1.0, ops.less), (-1.0, ops.greater)):
-            bound = least if step > 0 else most
-            moved = ops.where(wrong(box_height * box_width, bound), box_height + step, box_height)
+        for step, bound, exceeds in ((1.0, min_area, ops.less), (-1.0, max_area, ops.greater)):
+            moved = ops.where(exceeds(box_height * box_width, bound), box_height + step, box_height)
             box_height, box_width = moved, ops.round(moved * ratio)
-        covered = box_height * box_width
-        allowed = _all(
-            covered >= max(least, self.min_object_covered * height * width),
-            covered <= most,
+        valid = _all(
+            box_height * box_width >= covered,
+            box_height * box_width <= max_area,
             box_height <= height,
             box_width <= width,
             box_height >= 1,
             box_width >= 1,
         )
-        box_height = _first(allowed, box_height, height)
-        box_width = _first(allowed, box_width, width)
+        box_height = _first(valid, box_height, height)
+        box_width = _first(valid, box_width, width)
         top = _integer(self.uniform((batch_size,)), ops.maximum(height - box_height, 1))
         left = _integer(self.uniform((batch_size,)), ops.maximum(width - box_width, 1))
         return top, left, box_height, box_width
 
-    def get_config(self):
-        """Return what `from_config` takes."""
+    def get_config(self) -> dict:
+        """Return the config of the layer."""
         return {
             **super().get_config(),
             "image_size": self.image_size,
-            "area": self.area,
+            "scale": self.scale,
             "aspect_ratio": self.aspect_ratio,
             "horizontal_flip": self.horizontal_flip,
             "min_object_covered": self.min_object_covered,
@@ -171,49 +181,39 @@ class RandomResizedCrop(RandomTransform):
         }
 
 
-def size_pair(image_size):
-    """Return (height, width) of a size that may be an int or None."""
-    if image_size is None:
-        return None
-    pair = (image_size, image_size) if is_number(image_size) else image_size
-    if not is_pair(pair) or any(side < 1 or side != int(side) for side in pair):
-        raise ValueError(
-            f"`image_size` must be (height, width) in pixels. Received: image_size={image_size!r}."
-        )
-    return tuple(int(side) for side in pair)
-
-
-def check_interval(name, interval, highest=None):
-    """Raise a ValueError unless `interval` is (least, most), positive and in order."""
-    if not is_pair(interval) or not 0 < interval[0] <= interval[1] <= (highest or math.inf):
-        bound = f" of at most {highest}" if highest else ""
-        raise ValueError(
-            f"`{name}` must be (least, most), positive numbers{bound}. "
-            f"Received: {name}={interval!r}."
-        )
-
-
-def check_size(input_shape):
-    """Raise a ValueError if pictures of `input_shape` are too small to be cropped."""
+def check_min_size(input_shape: tuple) -> None:
+    """Raise a ValueError if images of `input_shape` are too small to be cropped."""
     height, width = input_shape[1:3]
-    if min(height or SMALLEST, width or SMALLEST) < SMALLEST:
+    if min(height or MIN_SIZE, width or MIN_SIZE) < MIN_SIZE:
         raise ValueError(
-            f"Pictures must have at least {SMALLEST} pixels a side to be cropped. Received: "
-            f"shape={tuple(input_shape)}. Enlarge them first."
+            f"Images must have a height and width of at least {MIN_SIZE} pixels to be cropped. "
+            f"Received: shape={tuple(input_shape)}. Enlarge them first."
         )
 
 
-def _highest(ratio, most, width):
-    """Return the greatest height whose box keeps to the area and to the picture's width."""
-    highest = ops.round(ops.sqrt(most / ratio))
-    too_wide = ops.round(highest * ratio) > width
+def _as_float(side):
+    return float(side) if is_number(side) else ops.cast(side, "float32")
+
+
+def _area(fraction, height, width):
+    """Return a fraction of the area, computed in double precision even if sizes are tensors."""
+    if is_number(height) and is_number(width):
+        return fraction * height * width
+    height, width = ops.cast(height, "float64"), ops.cast(width, "float64")
+    return ops.cast(fraction * height * width, "float32")
+
+
+def _max_height(ratio, max_area, width):
+    """Return the largest height of a box that exceeds neither the area nor the image's width."""
+    upper = ops.round(ops.sqrt(max_area / ratio))
+    too_wide = ops.round(upper * ratio) > width
     fitting = ops.floor((width + 0.5) / ratio)
     fitting = ops.where(ops.round(fitting * ratio) > width, fitting - 1, fitting)
-    return ops.where(too_wide, fitting, highest)
+    return ops.where(too_wide, fitting, upper)
 
 
 def _integer(uniform, count):
-    """Turn numbers from [0, 1) into whole ones from 0 to count - 1."""
+    """Turn numbers from [0, 1) into integers from 0 to count - 1."""
     return ops.minimum(ops.floor(uniform * count), count - 1)
 
 
@@ -224,8 +224,8 @@ def _all(*conditions):
     return result
 
 
-def _first(allowed, values, otherwise):
-    """Return of each row the first of `values` that is allowed, or `otherwise`."""
-    chosen = ops.expand_dims(ops.argmax(ops.cast(allowed, "int32"), axis=1), 1)
-    first = ops.take_along_axis(values, chosen, axis=1)[:, 0]
-    return ops.where(ops.any(allowed, axis=1), first, otherwise)
+def _first(valid, values, otherwise):
+    """Return the first valid one of `values` in each row, or `otherwise`."""
+    index = ops.expand_dims(ops.argmax(ops.cast(valid, "int32"), axis=1), 1)
+    first = ops.take_along_axis(values, index, axis=1)[:, 0]
+    return ops.where(ops.any(valid, axis=1), first, otherwise)

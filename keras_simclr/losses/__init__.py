@@ -1,4 +1,4 @@
-"""The contrastive loss."""
+"""Contrastive losses."""
 
 from keras_simclr.losses.nt_xent import NTXentLoss as NTXentLoss
 from keras_simclr.losses.nt_xent import contrastive_accuracy as contrastive_accuracy

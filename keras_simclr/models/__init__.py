@@ -1,4 +1,4 @@
-"""What is trained."""
+"""Models: `SimCLR` and its parts."""
 
 from keras_simclr.models.projection_head import ProjectionHead as ProjectionHead
 from keras_simclr.models.resnet import ResNet as ResNet

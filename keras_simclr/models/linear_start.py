@@ -1,53 +1,89 @@
-"""A classification head that begins as a linear probe."""
+"""A classification head that starts as a linear probe."""
+
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 
 
-def start_as_linear_probe(classifier, batches, class_weight=None):
-    """Set the logits of a classifier to what logistic regression on its features gives.
+def start_as_linear_probe(
+    classifier: keras.Model,
+    batches: Iterable,
+    class_weight: dict[int, float] | None = None,
+    multi_label: bool = False,
+) -> None:
+    """Initialize the logits of a classifier with a logistic regression on its features.
 
-    Fine-tuning that begins with random logits moves the features before the logits are any good,
-    and with few labels loses part of what pretraining learned.
+    Fine-tuning from random logits changes the features before the logits are useful, and with few
+    labels loses some of what pretraining learned.
 
     Args:
         classifier: A model from `build_classifier`.
-        batches: Iterable of (pictures, labels), integers or one-hot.
-        class_weight: {class: weight}. Defaults to None, all alike.
+        batches: Iterable of (images, labels) or (images, labels, sample weights); labels are
+            integers or rows.
+        class_weight: {class: weight}. Defaults to None: equal weights.
+        multi_label: Whether each column of the labels is a separate problem. Defaults to False.
 
-    Source: Kumar et al. 2022 (arXiv:2202.10054), section 4.
+    References:
+        Kumar et al. 2022 (arXiv:2202.10054), section 4.
     """
     logits = classifier.get_layer("logits")
-    embed = keras.Model(classifier.inputs, logits.input)
-    features, labels = [], []
-    for images, of_images in batches:
+    features, labels, weights = _embed(classifier, logits.input, batches)
+    scaled, mean, deviation = _standardize(features)
+    kernel, bias = np.zeros((features.shape[1], logits.units)), np.zeros(logits.units)
+    if multi_label:
+        for column in range(logits.units):
+            found = _fit(scaled, labels[:, column] > 0.5, weights)
+            if found:  # each of the two classes has half of the difference
+                kernel[:, column], bias[column] = 2 * found[1][1], 2 * found[2][1]
+    else:
+        labels = labels.argmax(1) if labels.ndim == 2 else labels.reshape(-1)
+        found = _fit(scaled, labels, weights, class_weight)
+        if found is None:
+            return
+        classes, coefficients, intercept = found
+        kernel[:, classes], bias[classes] = coefficients.T, intercept
+    kernel = kernel / deviation[:, None]
+    logits.set_weights([kernel, bias - mean @ kernel])
+
+
+def _embed(classifier, layer_input, batches):
+    """Return features, labels and, if there are any, sample weights of one pass."""
+    embed = keras.Model(classifier.inputs, layer_input)
+    features, targets = [], []
+    for images, *of_images in batches:
         found = embed.predict_on_batch(keras.ops.convert_to_tensor(images))
-        features.append(np.asarray(found, "float32")[: len(images)])  # of one replica
-        labels.append(of_images)
-    features, labels = np.concatenate(features), np.concatenate(labels)
-    labels = labels.argmax(1) if labels.ndim == 2 else labels
-    if len(np.unique(labels)) > 1:
-        logits.set_weights(_probe(features, labels, logits.units, class_weight))
+        features.append(np.asarray(found, "float32")[: len(images)])  # those of one replica
+        targets.append(of_images)
+    labels, *weights = (np.concatenate(parts) for parts in zip(*targets, strict=True))
+    return np.concatenate(features), labels, weights[0] if weights else None
 
 
-def _probe(features, labels, num_classes, class_weight):
-    """Return kernel (D, num_classes) and bias; classes without a label keep to zero.
+def _standardize(features):
+    """Return features with mean 0 and standard deviation 1, and their original mean and deviation.
 
-    Features that hardly vary are not blown up to unit variance: the encoder is about to move.
+    Features that hardly vary are not scaled up to unit variance, as the encoder will change.
     """
-    from sklearn.linear_model import LogisticRegression
-
     mean, variance = features.mean(0), features.var(0)
     deviation = np.sqrt(np.maximum(variance, variance.mean()) + np.finfo("float32").tiny)
-    scaled = (features - mean) / deviation
+    return (features - mean) / deviation, mean, deviation
+
+
+def _fit(features, labels, sample_weight, class_weight=None):
+    """Return classes, coefficients (classes, D) and intercepts, or None if there is one class."""
+    from sklearn.linear_model import LogisticRegression
+
+    if sample_weight is not None:
+        used = sample_weight > 0
+        features, labels, sample_weight = features[used], labels[used], sample_weight[used]
     present = np.unique(labels)
+    if len(present) < 2:
+        return None
     weights = class_weight and {c: w for c, w in class_weight.items() if c in present}
-    fitted = LogisticRegression(class_weight=weights, max_iter=1000).fit(scaled, labels)
+    fitted = LogisticRegression(class_weight=weights, max_iter=1000)
+    fitted.fit(features, labels, sample_weight)
     coefficients, intercept = fitted.coef_, fitted.intercept_
-    if len(fitted.classes_) == 2:
+    if len(fitted.classes_) == 2:  # scikit-learn stores only the second
         coefficients = np.concatenate([-coefficients, coefficients]) / 2
         intercept = np.concatenate([-intercept, intercept]) / 2
-    kernel, bias = np.zeros((features.shape[1], num_classes)), np.zeros(num_classes)
-    kernel[:, fitted.classes_] = (coefficients / deviation).T
-    bias[fitted.classes_] = intercept - coefficients @ (mean / deviation)
-    return [kernel, bias]
+    return fitted.classes_, coefficients, intercept

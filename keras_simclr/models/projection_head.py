@@ -1,26 +1,33 @@
 """The projection head: h -> z."""
 
+from typing import Any
+
 import keras
 from keras import layers
+
+from keras_simclr.validation import check_positive_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
 class ProjectionHead(keras.layers.Layer):
     """Map features h to the embeddings z that the contrastive loss compares.
 
-    `num_layers` times a dense layer and BatchNormalization, with ReLU between them; as in the
-    authors' code the last BatchNormalization has no beta.
+    Each dense layer is followed by BatchNormalization and, except for the last, by ReLU. As in the
+    authors' code, the last BatchNormalization has no beta.
 
     Args:
-        hidden_dim: Width of all layers but the last. Defaults to the width of h.
+        hidden_dim: Width of all dense layers but the last. Defaults to D, the width of h.
         output_dim: Width of z. Defaults to 128.
-        num_layers: 2 as in the first paper (default), or 3 as in the second.
-        batch_norm: Whether each dense layer is followed by BatchNormalization. Without it the
-            dense layers have biases. Defaults to True.
+        num_layers: Number of dense layers: 2 in the first paper, 3 in the second. Defaults to 2.
+        batch_norm: Whether each dense layer is followed by BatchNormalization. If False, the dense
+            layers have biases instead. Defaults to True.
         **kwargs: Arguments of `keras.layers.Layer`.
 
-    Returns:
-        When called with h of shape (N, width): z of shape (N, output_dim), float32.
+    Input shape:
+        h, (N, D).
+
+    Output shape:
+        z, (N, output_dim), float32.
 
     Raises:
         ValueError: If a width or `num_layers` is not a positive integer.
@@ -31,31 +38,39 @@ class ProjectionHead(keras.layers.Layer):
     >>> tuple(head(np.zeros((2, 512), "float32")).shape)
     (2, 64)
 
-    Source: Chen et al. 2020 (arXiv:2002.05709), section 2.1; arXiv:2006.10029, section 2.
+    References:
+        Chen et al. 2020 (arXiv:2002.05709), section 2.1; arXiv:2006.10029, section 2.
     """
 
-    def __init__(self, hidden_dim=None, output_dim=128, num_layers=2, batch_norm=True, **kwargs):
+    def __init__(
+        self,
+        hidden_dim: int | None = None,
+        output_dim: int = 128,
+        num_layers: int = 2,
+        batch_norm: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        _check_positive("output_dim", output_dim)
-        _check_positive("num_layers", num_layers)
+        check_positive_integer("output_dim", output_dim)
+        check_positive_integer("num_layers", num_layers)
         if hidden_dim is not None:
-            _check_positive("hidden_dim", hidden_dim)
+            check_positive_integer("hidden_dim", hidden_dim)
         self.hidden_dim = hidden_dim
         self.output_dim = output_dim
         self.num_layers = num_layers
         self.batch_norm = batch_norm
-        self.stack = []
+        self.stack: list[keras.layers.Layer] = []
 
     def build(self, input_shape):
-        """Make the layers for features of `input_shape` (N, width)."""
+        """Create the layers for h of `input_shape`, (N, D)."""
         hidden_dim = self.hidden_dim or input_shape[-1]
         for index in range(self.num_layers):
-            self.stack.extend(self._layers_of_block(index, hidden_dim))
+            self.stack.extend(self._block(index, hidden_dim))
         for layer in self.stack:
             layer.build(input_shape)
             input_shape = layer.compute_output_shape(input_shape)
 
-    def _layers_of_block(self, index, hidden_dim):
+    def _block(self, index, hidden_dim):
         last = index == self.num_layers - 1
         units = self.output_dim if last else hidden_dim
         common = {"dtype": self.dtype_policy}
@@ -68,13 +83,13 @@ class ProjectionHead(keras.layers.Layer):
             )
         return block if last else [*block, layers.ReLU(name=f"relu_{index}", **common)]
 
-    def first_layers(self, num_layers):
-        """Return the Keras layers of the first `num_layers` dense layers, their ReLU included."""
+    def first_layers(self, num_layers: int) -> list[keras.layers.Layer]:
+        """Return the Keras layers up to the ReLU after dense layer number `num_layers`."""
         per_block = 3 if self.batch_norm else 2
         return self.stack[: per_block * num_layers]
 
     def call(self, h, training=False):
-        """Return z of shape (N, output_dim)."""
+        """Return z."""
         for layer in self.stack:
             is_norm = isinstance(layer, layers.BatchNormalization)
             h = layer(h, training=training) if is_norm else layer(h)
@@ -85,7 +100,7 @@ class ProjectionHead(keras.layers.Layer):
         return (*input_shape[:-1], self.output_dim)
 
     def get_config(self):
-        """Return what `from_config` takes."""
+        """Return the arguments that `from_config` takes."""
         return {
             **super().get_config(),
             "hidden_dim": self.hidden_dim,
@@ -93,8 +108,3 @@ class ProjectionHead(keras.layers.Layer):
             "num_layers": self.num_layers,
             "batch_norm": self.batch_norm,
         }
-
-
-def _check_positive(name, value):
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")

@@ -2,11 +2,16 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import keras
 from keras import layers, ops
 
-BLOCKS_OF_STAGES = {
+from keras_simclr.validation import check_choice, check_number, check_positive_integer
+from keras_simclr.view_size import is_small_view
+
+CHANNELS_LAST = {"data_format": "channels_last"}  # regardless of Keras' global setting
+BLOCKS_PER_STAGE = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),
@@ -14,34 +19,33 @@ BLOCKS_OF_STAGES = {
     152: (3, 8, 36, 3),
     200: (3, 24, 36, 3),
 }
-LEAST_BOTTLENECK_DEPTH = 50
+MIN_BOTTLENECK_DEPTH = 50
 STEMS = ("auto", "cifar", "imagenet")
-LARGEST_CIFAR_SIDE = 32
-LEAST_SQUEEZED_WIDTH = 32
+MIN_SQUEEZED_WIDTH = 32
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
 @dataclasses.dataclass(frozen=True)
 class ResNet:
-    """Describe one of the papers' residual networks: pictures -> feature map.
+    """Describe one of the papers' residual networks: images -> feature map.
 
-    It is a description, not a layer: `SimCLR` takes it as `backbone`, and `for_view_size` gives
-    the network itself, which is made of stock Keras layers and so opens without this package.
+    This is a description, not a layer: `SimCLR` takes it as `backbone`, and `for_view_size`
+    returns the network itself, which consists of stock Keras layers and therefore loads without
+    this package.
 
     Args:
-        depth: 18, 34, 50, 101, 152 or 200. From 50 on the blocks are bottlenecks.
-        width: Positive integer by which the channels of every layer are multiplied. Defaults
-            to 1.
-        sk_ratio: Width of the selective kernels' squeeze relative to that of their block, at
-            most 1; the second paper's is 0.0625. It brings the stem and the shortcuts of
-            ResNet-D. As in the authors' code these are all it brings to depths 18 and 34.
+        depth: 18, 34, 50, 101, 152 or 200. From 50 on, the blocks are bottlenecks.
+        width: Positive integer that multiplies the channels of every layer. Defaults to 1.
+        sk_ratio: Width of the selective kernels' squeeze relative to that of their block, in
+            [0, 1]; 0.0625 in the second paper. Above 0, the network also has the stem and the
+            shortcuts of ResNet-D; at depths 18 and 34 it has only those, as in the authors' code.
             Defaults to 0: no selective kernels.
-        stem: "cifar" (3x3 convolution of stride 1, no pooling), "imagenet" (stride 2, then
-            pooling), or "auto": the former for views of at most 32 pixels a side, otherwise the
+        stem: "cifar" (3x3 convolution of stride 1, no pooling), "imagenet" (7x7 of stride 2, then
+            pooling), or "auto": the former for views of at most 32 pixels per side, otherwise the
             latter. Defaults to "auto".
 
     Raises:
-        ValueError: If an argument is not one of these.
+        ValueError: If an argument is invalid.
 
     Example:
     >>> resnet = ResNet(18)
@@ -50,8 +54,9 @@ class ResNet:
     >>> resnet.for_view_size(96, 96)(keras.Input((96, 96, 3))).shape
     (None, 3, 3, 512)
 
-    Source: Chen et al. 2020 (arXiv:2002.05709), section 2.1 and appendix B.9; arXiv:2006.10029,
-    section 3; selective kernels: arXiv:1903.06586; ResNet-D: arXiv:1812.01187.
+    References:
+        Chen et al. 2020 (arXiv:2002.05709), section 2.1 and appendix B.9; arXiv:2006.10029,
+        section 3. Selective kernels: arXiv:1903.06586. ResNet-D: arXiv:1812.01187.
     """
 
     depth: int
@@ -60,54 +65,46 @@ class ResNet:
     stem: str = "auto"
 
     def __post_init__(self):
-        """Refuse what does not exist."""
-        if self.depth not in tuple(BLOCKS_OF_STAGES):
-            known = ", ".join(map(str, BLOCKS_OF_STAGES))
-            raise ValueError(f"`depth` must be one of {known}. Received: depth={self.depth!r}.")
-        if not isinstance(self.width, int) or self.width < 1:
-            raise ValueError(f"`width` must be a positive integer. Received: width={self.width!r}.")
-        if not isinstance(self.sk_ratio, (int, float)) or not 0 <= self.sk_ratio <= 1:
-            raise ValueError(
-                "`sk_ratio` must lie between 0 (no selective kernels) and 1; the paper's is "
-                f"0.0625. Received: sk_ratio={self.sk_ratio!r}."
-            )
-        if self.stem not in STEMS:
-            raise ValueError(f"`stem` must be one of {STEMS}. Received: stem={self.stem!r}.")
+        """Check the arguments."""
+        check_choice("depth", self.depth, tuple(BLOCKS_PER_STAGE))
+        check_positive_integer("width", self.width)
+        check_number("sk_ratio", self.sk_ratio, 0, 1)
+        check_choice("stem", self.stem, STEMS)
 
     @property
-    def is_wide_or_selective(self):
-        """Whether it is one of the second paper's larger networks."""
+    def is_wide_or_selective(self) -> bool:
+        """Whether this is one of the second paper's larger networks."""
         return self.width > 1 or self.sk_ratio > 0
 
-    def for_view_size(self, height, width):
+    def for_view_size(self, height: int, width: int) -> Callable:
         """Return the network for views of this size.
 
         Args:
-            height: Of the views, in pixels.
-            width: Of the views, in pixels.
+            height: Height of the views in pixels.
+            width: Width of the views in pixels.
 
         Returns:
-            A callable from a `KerasTensor` of pictures (N, H, W, C) in [0, 1], of any size, to
-            the last feature map (N, h, w, D), where D is 512 times the width of the network, and
-            2048 times from depth 50 on. Each call makes new layers.
+            A callable from a `KerasTensor` of images (N, H, W, C) in [0, 1], of any size, to
+            the last feature map (N, h, w, D). D is 512 * `width`, or 2048 * `width` from depth 50
+            on. Each call creates new layers.
         """
         stem = self.stem
         if stem == "auto":
-            stem = "cifar" if max(height, width) <= LARGEST_CIFAR_SIDE else "imagenet"
+            stem = "cifar" if is_small_view(height, width) else "imagenet"
         return functools.partial(_feature_map, dataclasses.replace(self, stem=stem))
 
     def get_config(self):
-        """Return what `from_config` takes."""
+        """Return the arguments that `from_config` takes."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_config(cls, config):
-        """Make the description that `get_config` told."""
+        """Create a `ResNet` from its config."""
         return cls(**config)
 
 
-def resnet_by_name(name):
-    """Return the `ResNet` that is called "resnet18", "resnet34", ..., "resnet200".
+def resnet_by_name(name: str) -> ResNet:
+    """Return the `ResNet` named "resnet18", "resnet34", ..., "resnet200".
 
     Args:
         name: One of the names.
@@ -116,24 +113,24 @@ def resnet_by_name(name):
         A `ResNet` of that depth, with the other arguments at their defaults.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If the name is unknown.
 
     Example:
     >>> resnet_by_name("resnet50")
     ResNet(depth=50, width=1, sk_ratio=0, stem='auto')
     """
-    known = {f"resnet{depth}": depth for depth in BLOCKS_OF_STAGES}
+    known = {f"resnet{depth}": depth for depth in BLOCKS_PER_STAGE}
     if name not in known:
         raise ValueError(
-            f"The backbone's name must be one of {', '.join(known)}. Received: {name!r}. For "
-            "another network pass a `ResNet`, or any Keras model or layer."
+            f"The name of `backbone` must be one of {', '.join(known)}. Received: {name!r}. For "
+            "another network, pass a `ResNet`, or any Keras model or layer."
         )
     return ResNet(known[name])
 
 
 def _feature_map(resnet, x):
     x = _stem(resnet, x)
-    for stage, blocks in enumerate(BLOCKS_OF_STAGES[resnet.depth]):
+    for stage, blocks in enumerate(BLOCKS_PER_STAGE[resnet.depth]):
         filters = 64 * resnet.width * 2**stage
         for block in range(blocks):
             strides = 2 if stage > 0 and block == 0 else 1
@@ -152,11 +149,11 @@ def _stem(resnet, x):
         x = _conv_bn(x, filters, 3, name="stem", index=3)
     else:
         x = _conv_bn(x, filters, 7, strides=2, name="stem")
-    return layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
+    return layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool", **CHANNELS_LAST)(x)
 
 
 def _block(resnet, x, filters, strides, name, new_width):
-    is_bottleneck = resnet.depth >= LEAST_BOTTLENECK_DEPTH
+    is_bottleneck = resnet.depth >= MIN_BOTTLENECK_DEPTH
     shortcut = x
     if new_width:
         filters_out = 4 * filters if is_bottleneck else filters
@@ -171,7 +168,7 @@ def _shortcut(resnet, x, filters, strides, name):
     if resnet.sk_ratio > 0:
         x = _padded(x, 2, strides, f"{name}_pad")
         padding = "same" if strides == 1 else "valid"
-        x = layers.AveragePooling2D(2, strides, padding, name=f"{name}_pool")(x)
+        x = layers.AveragePooling2D(2, strides, padding, name=f"{name}_pool", **CHANNELS_LAST)(x)
         strides = 1
     return _conv_bn(x, filters, 1, strides, relu=False, name=name)
 
@@ -192,17 +189,19 @@ def _bottleneck_path(resnet, x, filters, strides, name):
 
 
 def _selective_kernels(dtype, filters, sk_ratio, name):
-    # A model of its own: Keras walks a model's graph by recursion, and these steps in all blocks
-    # of a flat ResNet-152 would go beyond Python's limit.
+    # A nested model: Keras traverses a model's graph recursively, and in a flat ResNet-152 these
+    # operations would exceed Python's recursion limit.
     streams = keras.Input((None, None, 2 * filters), dtype=dtype, name=f"{name}_streams")
     one, other = ops.split(streams, 2, axis=-1)
-    squeezed = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(one + other)
-    squeezed_width = max(int(filters * sk_ratio), LEAST_SQUEEZED_WIDTH)
+    squeezed = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool", **CHANNELS_LAST)(
+        one + other
+    )
+    squeezed_width = max(int(filters * sk_ratio), MIN_SQUEEZED_WIDTH)
     squeezed = _conv_bn(squeezed, squeezed_width, 1, name=f"{name}_squeeze")
     logits = _conv(squeezed, 2 * filters, 1, name=f"{name}_mix_conv")
     logits_one, logits_other = ops.split(logits, 2, axis=-1)
-    share = ops.sigmoid(logits_one - logits_other)  # the first of a softmax over the two
-    return keras.Model(streams, share * one + (1 - share) * other, name=name)
+    weight = ops.sigmoid(logits_one - logits_other)  # the first weight of a softmax over the two
+    return keras.Model(streams, weight * one + (1 - weight) * other, name=name)
 
 
 def _conv_bn(x, filters, size, strides=1, *, name, index="", gamma="ones", relu=True):
@@ -217,13 +216,13 @@ def _conv_bn(x, filters, size, strides=1, *, name, index="", gamma="ones", relu=
 def _conv(x, filters, size, strides=1, *, name):
     padding = "same" if strides == 1 else "valid"
     kernel = {"use_bias": False, "kernel_initializer": keras.initializers.VarianceScaling()}
-    return layers.Conv2D(filters, size, strides, padding, name=name, **kernel)(x)
+    return layers.Conv2D(filters, size, strides, padding, name=name, **kernel, **CHANNELS_LAST)(x)
 
 
 def _padded(x, size, strides, name):
-    # A stride above 1 sees the same borders for even and odd sides only if padded beforehand.
+    # With strides above 1, only explicit padding treats even and odd sizes alike.
     if strides == 1 or size == 1:
         return x
     before = (size - 1) // 2
     sides = (before, size - 1 - before)
-    return layers.ZeroPadding2D((sides, sides), name=name)(x)
+    return layers.ZeroPadding2D((sides, sides), name=name, **CHANNELS_LAST)(x)

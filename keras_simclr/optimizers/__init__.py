@@ -1,4 +1,4 @@
-"""Optimizers and the papers' recipes for them."""
+"""LARS, and the papers' recipes for training."""
 
 from keras_simclr.optimizers.lars import LARS as LARS
 from keras_simclr.optimizers.recipes import pretraining_recipe as pretraining_recipe

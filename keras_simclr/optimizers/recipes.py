@@ -1,4 +1,4 @@
-"""Every preset number of the papers: optimizer, learning rate, decay, warm-up, temperature."""
+"""The presets: optimizer, learning rate, weight decay, warm-up, temperature."""
 
 import dataclasses
 import math
@@ -6,6 +6,8 @@ import math
 import keras
 
 from keras_simclr.optimizers.lars import LARS
+from keras_simclr.validation import check_choice, check_positive
+from keras_simclr.view_size import is_small_view
 
 OPTIMIZERS = {
     "lars": LARS,
@@ -21,18 +23,20 @@ SCALINGS = {
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How to train: an optimizer, and a learning rate that warms up and falls as a cosine.
+    """An optimizer whose learning rate warms up linearly and then follows a cosine to zero.
 
     Args:
         optimizer: "lars", "sgd" or "adamw".
         rate: Learning rate before it is scaled by the batch size.
-        scaling: "constant", "linear" (rate * batch / 256) or "sqrt" (rate * sqrt(batch)).
+        scaling: "constant" (rate), "linear" (rate * batch_size / 256) or "sqrt"
+            (rate * sqrt(batch_size)).
         weight_decay: L2 with "lars", decoupled with the others. Defaults to 0.
-        momentum: Of "lars" and "sgd". Defaults to 0.9.
-        nesterov: Whether "lars" and "sgd" look one step ahead. Defaults to False.
-        warmup_epochs: Length of the warm-up, which is at most a tenth of the steps. Defaults to 10.
-        temperature: Of NT-Xent. Defaults to None: training with labels has none.
-        epochs: Epochs of the published runs, told and not imposed. Defaults to None: no such run.
+        momentum: Momentum of "lars" and "sgd". Defaults to 0.9.
+        nesterov: Whether "lars" and "sgd" use Nesterov momentum. Defaults to False.
+        warmup_epochs: Length of the warm-up, at most a tenth of the steps. Defaults to 10.
+        temperature: Temperature of NT-Xent. Defaults to None, for training with labels.
+        epochs: Epochs of the published runs, for information only. Defaults to None: there is no
+            such run.
 
     Raises:
         ValueError: If the optimizer or the scaling is unknown.
@@ -53,38 +57,45 @@ class Recipe:
     epochs: int | None = None
 
     def __post_init__(self):
-        """Refuse unknown names."""
-        for name, known in (("optimizer", OPTIMIZERS), ("scaling", SCALINGS)):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"`{name}` must be one of {sorted(known)}. Received: {getattr(self, name)!r}."
-                )
+        """Check the names."""
+        check_choice("optimizer", self.optimizer, sorted(OPTIMIZERS))
+        check_choice("scaling", self.scaling, sorted(SCALINGS))
 
-    def peak_rate(self, batch_size):
+    def peak_rate(self, batch_size: int) -> float:
         """Return the learning rate at the end of the warm-up."""
         return SCALINGS[self.scaling](self.rate, batch_size)
 
-    def warmup_steps(self, total_steps, steps_per_epoch):
-        """Return the length of the warm-up in steps: `warmup_epochs`, or a tenth of the run."""
+    def warmup_steps(self, total_steps: int, steps_per_epoch: int) -> int:
+        """Return the steps of the warm-up: `warmup_epochs`, at most a tenth of the run."""
         return min(self.warmup_epochs * steps_per_epoch, total_steps // 10)
 
-    def make_schedule(self, batch_size, total_steps, steps_per_epoch):
-        """Return the learning rate over `total_steps`."""
+    def make_schedule(
+        self, batch_size: int, total_steps: int, steps_per_epoch: int
+    ) -> keras.optimizers.schedules.CosineDecay:
+        """Return the schedule of the learning rate over `total_steps`."""
         warmup_steps = self.warmup_steps(total_steps, steps_per_epoch)
         return warmup_cosine(self.peak_rate(batch_size), total_steps, warmup_steps)
 
-    def make_optimizer(self, batch_size, total_steps, steps_per_epoch):
-        """Return a new Keras optimizer whose learning rate is planned over `total_steps`."""
+    def make_optimizer(
+        self, batch_size: int, total_steps: int, steps_per_epoch: int
+    ) -> keras.optimizers.Optimizer:
+        """Return a new optimizer with the schedule over `total_steps`."""
         schedule = self.make_schedule(batch_size, total_steps, steps_per_epoch)
-        options = {"weight_decay": self.weight_decay}
+        options: dict[str, float | bool] = {"weight_decay": self.weight_decay}
         if self.optimizer != "adamw":
             options |= {"momentum": self.momentum, "nesterov": self.nesterov}
         return OPTIMIZERS[self.optimizer](schedule, **options)
 
-    def describe(self, batch_size, total_steps, steps_per_epoch, temperature=None):
-        """Return one line on what `make_optimizer` of the same arguments plans.
+    def describe(
+        self,
+        batch_size: int,
+        total_steps: int,
+        steps_per_epoch: int,
+        temperature: float | None = None,
+    ) -> str:
+        """Return one line about the training that `make_optimizer` of the same arguments plans.
 
-        `temperature` is the loss's own, if it is not the recipe's.
+        `temperature` is that of the loss, if it is not the recipe's.
         """
         warmup_steps = self.warmup_steps(total_steps, steps_per_epoch)
         temperature = temperature or self.temperature
@@ -98,61 +109,112 @@ class Recipe:
         return ", ".join(parts)
 
 
-# Pretraining: Chen et al. 2020 (arXiv:2002.05709), appendix B.1 and B.9, and the commands of the
-# authors' code. The peak is 4.8 at the ImageNet batch of 4096, and 2.0 at the CIFAR batch of 512.
+# Pretraining: Chen et al. 2020 (arXiv:2002.05709), appendix B.1 and B.9, and the commands in the
+# authors' code.
 IMAGENET = Recipe(
-    optimizer="lars", rate=0.075, scaling="sqrt", weight_decay=1e-4, temperature=0.1, epochs=1000
+    optimizer="lars",
+    rate=0.075,  # 0.075 * sqrt(batch_size): 4.8 at the paper's 4096
+    scaling="sqrt",
+    weight_decay=1e-4,
+    temperature=0.1,
+    epochs=1000,
 )
 CIFAR = Recipe(
-    optimizer="lars", rate=1.0, scaling="linear", weight_decay=1e-4, temperature=0.5, epochs=1000
+    optimizer="lars",
+    rate=1.0,  # 1.0 * batch_size / 256: 2.0 at the paper's 512
+    scaling="linear",
+    weight_decay=1e-4,
+    temperature=0.5,
+    epochs=1000,
 )
 
-# Pretraining for few epochs: no paper's, but better than LARS after 6 epochs on CIFAR-10
-# (benchmarks/RESULTS.md). The peak is 0.0032 at the batch of 256.
+# Pretraining for few epochs: not from a paper, but better than LARS after 6 epochs on CIFAR-10
+# (benchmarks/RESULTS.md).
 FEW_EPOCHS = 100
 CIFAR_FEW_EPOCHS = Recipe(
-    optimizer="adamw", rate=2e-4, scaling="sqrt", weight_decay=0.2, temperature=0.5
+    optimizer="adamw",
+    rate=2e-4,  # 2e-4 * sqrt(batch_size): 0.0032 at 256
+    scaling="sqrt",
+    weight_decay=0.2,
+    temperature=0.5,
 )
 
-# Pretraining with small batches: the first author's advice, which for CIFAR goes with a projection
-# head of 2 layers, 64 wide.
+# Pretraining with small batches: the first author's advice, for CIFAR together with a projection
+# head of 2 layers of width 64.
 IMAGENET_SMALL_BATCH = Recipe(
-    optimizer="lars", rate=0.075, scaling="sqrt", weight_decay=1e-4, temperature=0.2
+    optimizer="lars",
+    rate=0.075,  # 0.075 * sqrt(batch_size): 1.2 at 256
+    scaling="sqrt",
+    weight_decay=1e-4,
+    temperature=0.2,
 )
 CIFAR_SMALL_BATCH = Recipe(
-    optimizer="lars", rate=0.2, scaling="sqrt", weight_decay=1e-4, temperature=0.2
+    optimizer="lars",
+    rate=0.2,  # 0.2 * sqrt(batch_size): 3.2 at 256
+    scaling="sqrt",
+    weight_decay=1e-4,
+    temperature=0.2,
 )
 
 # Linear evaluation, on frozen features: arXiv:2002.05709, appendix B.6.
 LINEAR_EVALUATION = Recipe(
-    optimizer="sgd", rate=0.1, scaling="linear", nesterov=True, warmup_epochs=0, epochs=100
+    optimizer="sgd",
+    rate=0.1,  # 0.1 * batch_size / 256: 1.6 at the paper's 4096
+    scaling="linear",
+    nesterov=True,
+    warmup_epochs=0,
+    epochs=100,
 )
 
-# Fine-tuning: Chen et al. 2020 (arXiv:2006.10029), section 3.1; WIDE is for wider networks and
-# those with selective kernels. The peak is 0.16, or 0.064 for WIDE, at the batch of 1024.
+# Fine-tuning on a part of the labels: Chen et al. 2020 (arXiv:2006.10029), section 3.1. WIDE is
+# for wider networks and those with selective kernels.
 FINE_TUNE_1_PERCENT = Recipe(
-    optimizer="lars", rate=0.005, scaling="sqrt", warmup_epochs=0, epochs=60
+    optimizer="lars",
+    rate=0.005,  # 0.005 * sqrt(batch_size): 0.16 at the paper's 1024
+    scaling="sqrt",
+    warmup_epochs=0,
+    epochs=60,
 )
 FINE_TUNE_10_PERCENT = Recipe(
-    optimizer="lars", rate=0.005, scaling="sqrt", warmup_epochs=0, epochs=30
+    optimizer="lars",
+    rate=0.005,  # 0.005 * sqrt(batch_size): 0.16 at the paper's 1024
+    scaling="sqrt",
+    warmup_epochs=0,
+    epochs=30,
 )
-FINE_TUNE_WIDE = Recipe(optimizer="lars", rate=0.002, scaling="sqrt", warmup_epochs=0, epochs=30)
+FINE_TUNE_WIDE = Recipe(
+    optimizer="lars",
+    rate=0.002,  # 0.002 * sqrt(batch_size): 0.064 at the paper's 1024
+    scaling="sqrt",
+    warmup_epochs=0,
+    epochs=30,
+)
 
-# Any training on fewer than MANY_LABELS labels: no paper's, but Keras' default decay. A pretrained
-# encoder, on which the logits begin as a linear probe, is moved more carefully.
+# Any training on fewer than MANY_LABELS labels: not from a paper, with Keras' default weight
+# decay. A pretrained encoder, whose logits start as a linear probe, needs smaller steps.
 MANY_LABELS = 10_000
 FEW_LABELS = Recipe(
-    optimizer="adamw", rate=1e-3, scaling="constant", weight_decay=0.004, warmup_epochs=0
+    optimizer="adamw",
+    rate=1e-3,
+    scaling="constant",
+    weight_decay=0.004,
+    warmup_epochs=0,
 )
-FEW_LABELS_PRETRAINED = dataclasses.replace(FEW_LABELS, rate=3e-4)
+FEW_LABELS_PRETRAINED = Recipe(
+    optimizer="adamw",
+    rate=3e-4,
+    scaling="constant",
+    weight_decay=0.004,
+    warmup_epochs=0,
+)
 
 
-def pretraining_recipe(height, width, epochs=None):
-    """Choose the recipe of a pretraining.
+def pretraining_recipe(height: int, width: int, epochs: int | None = None) -> Recipe:
+    """Choose the recipe for pretraining.
 
     Args:
-        height: Of the views, in pixels.
-        width: Of the views, in pixels.
+        height: Height of the views in pixels.
+        width: Width of the views in pixels.
         epochs: Length of the run. Defaults to None, not known.
 
     Returns:
@@ -163,35 +225,33 @@ def pretraining_recipe(height, width, epochs=None):
     >>> pretraining_recipe(32, 32).temperature, pretraining_recipe(96, 96).temperature
     (0.5, 0.1)
     """
-    if max(height, width) > 32:
+    if not is_small_view(height, width):
         return IMAGENET
     return CIFAR if epochs is None or epochs >= FEW_EPOCHS else CIFAR_FEW_EPOCHS
 
 
-def warmup_cosine(peak, total_steps, warmup_steps=0):
-    """Make the schedule of the papers: linear from 0 to `peak`, then a cosine to 0.
+def warmup_cosine(
+    peak: float, total_steps: int, warmup_steps: int = 0
+) -> keras.optimizers.schedules.CosineDecay:
+    """Create the papers' schedule: linear from 0 to `peak`, then a cosine to 0.
 
     Args:
         peak: Learning rate at step `warmup_steps`.
-        total_steps: Step at which the rate is 0, where it stays.
+        total_steps: Step at which the learning rate reaches 0, where it stays.
         warmup_steps: Length of the warm-up. Defaults to 0: the first rate is `peak`.
 
     Returns:
         A `keras.optimizers.schedules.CosineDecay`.
 
     Raises:
-        ValueError: If there is no step, or the warm-up leaves none for the cosine.
+        ValueError: If there are no steps, or the warm-up leaves none for the cosine.
 
     Example:
     >>> schedule = warmup_cosine(2.0, total_steps=100, warmup_steps=10)
     >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 55, 100)]
     [0.0, 1.0, 2.0, 1.0, 0.0]
     """
-    if total_steps < 1:
-        raise ValueError(
-            f"`total_steps` must be positive. Received: total_steps={total_steps}. "
-            "Train for at least one step."
-        )
+    check_positive("total_steps", total_steps, "Train for at least one step.")
     if not 0 <= warmup_steps < total_steps:
         raise ValueError(
             "`warmup_steps` must be at least 0 and below `total_steps`. "

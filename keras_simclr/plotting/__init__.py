@@ -1,4 +1,4 @@
-"""Pictures of views, runs and results, as Matplotlib figures."""
+"""Matplotlib figures of views, training histories and results."""
 
 from keras_simclr.plotting.history import plot_history as plot_history
 from keras_simclr.plotting.label_efficiency import plot_label_efficiency as plot_label_efficiency

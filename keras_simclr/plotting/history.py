@@ -1,24 +1,27 @@
-"""How a run went."""
+"""Loss and accuracy over the epochs."""
+
+from typing import Any
 
 import numpy as np
 
-TITLES = {"loss": "NT-Xent loss", "contrastive_accuracy": "contrastive accuracy"}
+MARGIN = 0.05  # of the accuracy axis, as Matplotlib's own
 
 
-def plot_history(history):
-    """Draw loss and contrastive accuracy over the epochs, with validation where there is one.
+def plot_history(history: Any) -> Any:
+    """Plot loss and accuracy over the epochs, for training and validation.
 
-    A dashed line marks the loss of a collapsed model, ln(2N-1), if `relative_loss` tells it.
+    For the history of a `SimCLR` a dashed line marks the loss of a collapsed model, ln(2N-1). The
+    history of a classifier can be plotted as well.
 
     Args:
-        history: What `fit` returns, or its `history`: a dict of lists, one value an epoch.
+        history: What `fit` returns, or its `history`: a dict of lists with one value per epoch.
 
     Returns:
-        A `matplotlib.figure.Figure`: a panel for the loss, and one for the contrastive accuracy
-        if it was logged.
+        A `matplotlib.figure.Figure` with a panel for the loss, and one for `contrastive_accuracy`
+        or `accuracy` if it was logged.
 
     Raises:
-        ValueError: If there is no loss in it.
+        ValueError: If the history has no loss.
 
     Example:
     >>> figure = plot_history({"loss": [3.0, 2.0], "contrastive_accuracy": [0.2, 0.6]})
@@ -28,32 +31,46 @@ def plot_history(history):
     values = getattr(history, "history", history)
     if not len(values.get("loss", [])):
         raise ValueError(
-            f"There is no loss to draw. Received: a history of {sorted(values)}. Run `fit` for an "
-            "epoch at least."
+            f"There is no loss to plot. Received: a history of {sorted(values)}. Run `fit` for at "
+            "least one epoch."
         )
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+    from matplotlib.ticker import PercentFormatter
 
     epochs = 1 + np.array(getattr(history, "epoch", range(len(values["loss"]))))
-    names = [name for name in TITLES if name in values]
-    figure = Figure(figsize=(4.5 * len(names), 3.4), layout="constrained")
-    for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
-        _draw(axes, epochs, values, name)
-        axes.set(xlabel="epoch", ylabel=TITLES[name])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    titles = _titles(values)
+    figure = Figure(figsize=(4.5 * len(titles), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(titles), squeeze=False)[0]
+    for (name, title), axes in zip(titles.items(), panels, strict=True):
+        _plot(axes, epochs, values, name)
+        axes.set(xlabel="epoch", ylabel=title)
+        axes.set_xticks(_ticks(int(epochs[0]), int(epochs[-1])))
         axes.spines[["top", "right"]].set_visible(False)
-    if "relative_loss" in values:
-        collapsed = values["loss"][-1] / values["relative_loss"][-1]
+    relative_loss = values.get("relative_loss", [0.0])[0]
+    if relative_loss:
+        collapsed = values["loss"][0] / relative_loss
         label = f"collapsed model ({collapsed:.2f})"
-        figure.axes[0].axhline(collapsed, color="gray", linestyle="--", label=label)
-    if len(names) > 1:
-        figure.axes[1].yaxis.set_major_formatter(PercentFormatter(1.0))
-        figure.axes[1].set_ylim(-0.02, 1.02)
-    figure.axes[0].legend(frameon=False)
+        panels[0].axhline(collapsed, color="gray", linestyle="--", label=label)
+    for axes in panels[1:]:
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        lower, upper = axes.get_ylim()
+        axes.set_ylim(max(lower, -MARGIN * upper), min(upper, 1 + MARGIN * (1 - lower)))
+    panels[0].legend(frameon=False)
     return figure
 
 
-def _draw(axes, epochs, values, name):
+def _titles(values):
+    """Return the names of the logged values to plot, and the title of each."""
+    if "contrastive_accuracy" in values or "relative_loss" in values:
+        titles = {"loss": "NT-Xent loss", "contrastive_accuracy": "contrastive accuracy"}
+    elif "accuracy" in values:
+        titles = {"loss": "cross-entropy loss", "accuracy": "accuracy"}
+    else:
+        titles = {"loss": "loss"}
+    return {name: title for name, title in titles.items() if name in values}
+
+
+def _plot(axes, epochs, values, name):
     marker = "o" if len(epochs) == 1 else None
     axes.plot(epochs, values[name], marker=marker, label="training")
     validation = values.get(f"val_{name}", [])
@@ -61,3 +78,12 @@ def _draw(axes, epochs, values, name):
         every = len(epochs) // len(validation)  # `validation_freq` of `fit`
         at = epochs[every - 1 :: every][: len(validation)]
         axes.plot(at, validation, marker="o", markersize=3, label="validation")
+
+
+def _ticks(first, last):
+    """Return the first epoch and about six round numbers up to the last."""
+    from matplotlib.ticker import MaxNLocator
+
+    ticks = MaxNLocator(6, steps=[1, 2, 5, 10], integer=True).tick_values(first, last)
+    half = (ticks[1] - ticks[0]) / 2
+    return [first, *(int(tick) for tick in ticks if first + half <= tick <= last)]

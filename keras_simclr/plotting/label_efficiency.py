@@ -1,20 +1,23 @@
-"""Accuracy over the number of labels."""
+"""Accuracy by number of labels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 
-def plot_label_efficiency(results):
-    """Draw mean accuracy over the labels a class, with standard errors, a line a method.
+def plot_label_efficiency(results: Mapping[str, Mapping[int, Sequence[float]]]) -> Any:
+    """Plot the mean accuracy over the labels per class, with standard errors, for each method.
 
     Args:
-        results: A dict {method: {labels a class: accuracies}}, the accuracies a list in 0..1 with
-            one value a draw of the labels.
+        results: A dict {method: {labels per class: accuracies}}, where the accuracies are a list
+            in 0..1 with one value for each draw of the labels.
 
     Returns:
         A `matplotlib.figure.Figure`; its horizontal axis is logarithmic.
 
     Raises:
-        ValueError: If there is nothing to draw.
+        ValueError: If there is nothing to plot.
 
     Example:
     >>> results = {"SimCLR": {1: [0.6, 0.7], 10: [0.9, 0.92]}, "pixels": {1: [0.5], 10: [0.8]}}
@@ -24,8 +27,8 @@ def plot_label_efficiency(results):
     """
     if not results or not all(results.values()):
         raise ValueError(
-            "`results` must hold methods with accuracies: {method: {labels a class: [0.8, 0.9]}}. "
-            f"Received: {results}."
+            "`results` must contain accuracies: {method: {labels per class: [0.8, 0.9]}}. "
+            f"Received: results={results!r}."
         )
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator, PercentFormatter
@@ -36,7 +39,7 @@ def plot_label_efficiency(results):
         counts = sorted(accuracies)
         means, errors = zip(*(_mean_and_error(accuracies[n]) for n in counts), strict=True)
         axes.errorbar(counts, means, errors, marker="o", markersize=4, capsize=3, label=method)
-    axes.set(xscale="log", xlabel="labels a class", ylabel="accuracy")
+    axes.set(xscale="log", xlabel="labels per class", ylabel="accuracy")
     counts = sorted(set().union(*results.values()))
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.xaxis.set_minor_locator(NullLocator())

@@ -1,26 +1,31 @@
-"""What the augmenter makes of pictures."""
+"""Images beside their random views."""
+
+from typing import Any
 
 import numpy as np
 from keras import ops
 
+from keras_simclr.validation import check_positive_integer
 
-def plot_views(augmenter, images, views=4):
-    """Draw pictures and random views of them side by side, a row a picture.
 
-    Of three channels and more the first three are shown as red, green and blue, of fewer the
-    first as grey.
+def plot_views(augmenter: Any, images: Any, views: int = 4) -> Any:
+    """Plot images and random views of them side by side, one row per image.
+
+    With three or more channels, the first three are shown as red, green and blue; with fewer, the
+    first is shown in gray.
 
     Args:
-        augmenter: Any Keras layer, images -> images; called with `training=True`. Values are
-            shown from the low to the high end of its `value_range`, (0, 255) if it has none.
-        images: The pictures to draw, of shape (N, height, width, channels).
-        views: Views of each picture. Defaults to 4.
+        augmenter: Any Keras layer, images -> images; called with `training=True`. The first and
+            the second augmenter of a `keras_simclr.layers.TwoAugmenters` take turns. Values are
+            shown from the lower to the upper end of its `value_range`, (0, 255) if it has none.
+        images: Images of shape (N, height, width, channels).
+        views: Number of views of each image. Defaults to 4.
 
     Returns:
         A `matplotlib.figure.Figure` with N rows and 1 + `views` columns.
 
     Raises:
-        ValueError: If `images` is not of rank 4 or empty, or `views` is not positive.
+        ValueError: If `images` is empty or not of rank 4, or `views` is not positive.
 
     Example:
     >>> import keras, numpy as np
@@ -32,28 +37,44 @@ def plot_views(augmenter, images, views=4):
     images = ops.convert_to_numpy(images)
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(
-            "`images` must be pictures of shape (N, height, width, channels). Received: "
+            "`images` must be images of shape (N, height, width, channels). Received: "
             f"shape={images.shape}."
         )
-    if views < 1:
-        raise ValueError(f"`views` must be positive. Received: views={views}.")
+    check_positive_integer("views", views)
     from matplotlib.figure import Figure
 
-    batch = images.astype("float32")
-    made = [augmenter(batch, training=True) for _ in range(views)]
-    columns = [images, *(ops.convert_to_numpy(view) for view in made)]
-    value_range = getattr(augmenter, "value_range", (0, 255))
+    augmenters = _augmenters(augmenter)
+    columns = {"original": images, **_views(augmenters, images.astype("float32"), views)}
+    value_range = getattr(augmenters[0], "value_range", (0, 255))
     figure = Figure(figsize=(1.3 * len(columns), 1.3 * len(images) + 0.3), layout="constrained")
     grid = figure.subplots(len(images), len(columns), squeeze=False)
-    for column, pictures in enumerate(columns):
-        grid[0, column].set_title(f"view {column}" if column else "original", fontsize=10)
-        for axes, picture in zip(grid[:, column], pictures, strict=True):
-            axes.imshow(_shown(picture, value_range), cmap="gray", vmin=0, vmax=1)
+    for (title, images), panels in zip(columns.items(), grid.T, strict=True):
+        panels[0].set_title(title, fontsize=8 if len(augmenters) > 1 else 10)
+        for axes, image in zip(panels, images, strict=True):
+            axes.imshow(_displayable(image, value_range), cmap="gray", vmin=0, vmax=1)
             axes.set_axis_off()
     return figure
 
 
-def _shown(picture, value_range):
-    low, high = value_range
-    picture = np.clip((picture.astype("float32") - low) / (high - low), 0, 1)
-    return picture[..., :3] if picture.shape[-1] >= 3 else picture[..., 0]
+def _views(augmenters, images, views):
+    """Return {title: images} of the views, for which the augmenters take turns."""
+    names = ("\n(first augmenter)", "\n(second augmenter)") if len(augmenters) == 2 else ("",)
+    result = {}
+    for view in range(views):
+        turn = view % len(augmenters)
+        drawn = augmenters[turn](images, training=True)
+        result[f"view {view + 1}{names[turn]}"] = ops.convert_to_numpy(drawn)
+    return result
+
+
+def _augmenters(augmenter):
+    """Return both layers of a `TwoAugmenters`, or the only one."""
+    if hasattr(augmenter, "first") and hasattr(augmenter, "second"):
+        return augmenter.first, augmenter.second
+    return (augmenter,)
+
+
+def _displayable(image, value_range):
+    lower, upper = value_range
+    image = np.clip((image.astype("float32") - lower) / (upper - lower), 0, 1)
+    return image[..., :3] if image.shape[-1] >= 3 else image[..., 0]

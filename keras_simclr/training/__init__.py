@@ -1,1 +1,1 @@
-"""How a model is fed and stepped; the one place, beside `distribution`, that knows the backend."""
+"""Training on views: `compile`, `fit`, `evaluate`, `predict` and their steps."""

@@ -1,10 +1,11 @@
 """Large batches in the memory of small ones, by gradient caching.
 
-The embeddings of all micro-batches are computed without keeping what the encoder computed on its
-way, the loss compares all of them, and its gradient by each embedding goes back through a second
-pass over the micro-batches.
+The micro-batches are embedded without keeping the activations of the encoder, and the loss
+compares all embeddings. A second pass over the micro-batches then back-propagates the gradient
+of the loss with respect to each embedding.
 
-Source: Gao et al. 2021 (arXiv:2101.06983), section 3.
+References:
+    Gao et al. 2021 (arXiv:2101.06983), section 3.
 """
 
 import keras
@@ -13,29 +14,32 @@ from keras import ops
 from keras_simclr import distribution
 
 
-def embed_micro_batches(embed, count, layers, others):
-    """Embed micro-batches one after the other, with a gradient that takes one at a time.
+def embed_micro_batches(embed, count, layers, other_variables):
+    """Embed micro-batches one at a time, in the backward pass as well.
 
     Args:
-        embed: Function of the number of a micro-batch, an integer or a scalar tensor, that gives
-            its embeddings, of a shape that is the same for all.
-        count: Number of micro-batches, an integer or a scalar tensor on TensorFlow.
+        embed: Function from the index of a micro-batch, an integer or a scalar tensor, to its
+            embeddings, whose shape is the same for all micro-batches.
+        count: Number of micro-batches, an integer or, on TensorFlow, a scalar tensor.
         layers: Keras layers whose weights `embed` uses. Their state, such as the moving
-            statistics of BatchNormalization and the seeds of Dropout, goes on from one
-            micro-batch to the next; the second pass sees what the first one saw.
-        others: Further variables that `embed` reads.
+            statistics of BatchNormalization and the seeds of Dropout, is passed from one
+            micro-batch to the next; the second pass uses the same states as the first.
+        other_variables: Other variables that `embed` reads.
 
     Returns:
         The embeddings, of shape (count, ...).
+
+    Raises:
+        ValueError: If a layer adds a loss.
     """
     trainable = [v for layer in layers for v in layer.trainable_variables]
     states = [v for layer in layers for v in layer.non_trainable_variables]
-    fixed = [(v, v.value) for v in others]
+    constants = [(v, v.value) for v in other_variables]
 
-    def embed_with(weights, values, number):
+    def embed_with(weights, values, index):
         mapping = [*zip(trainable, weights, strict=True), *zip(states, values, strict=True)]
-        with keras.StatelessScope([*mapping, *fixed], collect_losses=True) as scope:
-            z = embed(number)
+        with keras.StatelessScope([*mapping, *constants], collect_losses=True) as scope:
+            z = embed(index)
             _check_no_losses(scope)
             return z, [scope.get_current_value(state) for state in states]
 
@@ -44,46 +48,47 @@ def embed_micro_batches(embed, count, layers, others):
     z, values = on_backend[keras.backend.backend()](embed_with, weights, values, count)
     for state, value in zip(states, values, strict=True):
         is_statistic = keras.backend.is_float_dtype(state.dtype)
-        state.assign(distribution.average(value) if is_statistic else value)
+        state.assign(distribution.all_reduce_mean(value) if is_statistic else value)
     return z
 
 
 def _check_no_losses(scope):
     if scope.losses:
         raise ValueError(
-            "Losses that layers add, such as those of an `activity_regularizer`, do not go with "
-            f"`micro_batch_size`. Received: {len(scope.losses)} of them. Leave one of the two out."
+            "Losses added by layers, for example by an `activity_regularizer`, do not work with "
+            f"`micro_batch_size`. Received: {len(scope.losses)} of them. Remove these losses, or "
+            "do not set `micro_batch_size`."
         )
 
 
 def _on_jax(embed, weights, states, count):
     import jax
 
-    numbers = jax.numpy.arange(count)
+    indices = jax.numpy.arange(count)
 
     def forward(weights, states):
-        def step(states, number):
-            z, after = embed(weights, states, number)
+        def step(states, index):
+            z, after = embed(weights, states, index)
             return after, (z, states)
 
-        after, (z, before) = jax.lax.scan(step, states, numbers)
+        after, (z, before) = jax.lax.scan(step, states, indices)
         return (z, after), (weights, before)
 
     def backward(kept, given):
         weights, before = kept
 
-        def step(sums, of_one):
-            number, states, of_z = of_one
+        def step(sums, inputs):
+            index, states, z_gradient = inputs
             held = weights
-            if in_line:  # one after the other, lest all be in memory at once
+            if in_line:  # in sequence, so that only one is in memory at a time
                 held = [w + 0 * s for w, s in zip(weights, sums, strict=True)]
-            _, pull = jax.vjp(lambda held: embed(held, states, number)[0], held)
-            return [s + g for s, g in zip(sums, pull(of_z)[0], strict=True)], None
+            _, pull = jax.vjp(lambda held: embed(held, states, index)[0], held)
+            return [s + g for s, g in zip(sums, pull(z_gradient)[0], strict=True)], None
 
-        in_line = jax.default_backend() == "cpu"  # whose XLA has slow convolutions in a loop
+        in_line = jax.default_backend() == "cpu"  # where XLA runs convolutions in a loop slowly
         sums = [jax.numpy.zeros_like(weight) for weight in weights]
-        of_all = (numbers, before, given[0])
-        return jax.lax.scan(step, sums, of_all, unroll=count if in_line else 1)[0], None
+        inputs = (indices, before, given[0])
+        return jax.lax.scan(step, sums, inputs, unroll=count if in_line else 1)[0], None
 
     embed_all = jax.custom_vjp(lambda *given: forward(*given)[0])
     embed_all.defvjp(forward, backward)
@@ -96,36 +101,39 @@ def _on_tensorflow(embed, weights, states, count):
     def arrays(tensors):
         return [tf.TensorArray(tensor.dtype, count) for tensor in tensors]
 
-    def going(number, *_):
-        return number < count
+    def unfinished(index, *_):
+        return index < count
 
     @tf.custom_gradient
     def embed_all(*weights):
-        def forward(number, states, before, results):
-            before = [a.write(number, s) for a, s in zip(before, states, strict=True)]
-            z, states = embed(weights, states, number)
-            return number + 1, states, before, results.write(number, z)
+        def forward(index, states, before, results):
+            before = [a.write(index, s) for a, s in zip(before, states, strict=True)]
+            z, states = embed(weights, states, index)
+            return index + 1, states, before, results.write(index, z)
 
         results = tf.TensorArray(tf.float32, count)
         given = (0, states, arrays(states), results)
-        _, after, before, results = tf.while_loop(going, forward, given, parallel_iterations=1)
+        _, after, before, results = tf.while_loop(unfinished, forward, given, parallel_iterations=1)
 
-        def gradient(of_z, *_):
-            def backward(number, sums):
+        def gradient(z_gradient, *_):
+            def backward(index, sums):
                 with tf.GradientTape() as tape:
                     tape.watch(weights)
-                    z, _ = embed(weights, [array.read(number) for array in before], number)
+                    z, _ = embed(weights, [array.read(index) for array in before], index)
                 gradients = tape.gradient(
-                    z, weights, of_z[number], unconnected_gradients=tf.UnconnectedGradients.ZERO
+                    z,
+                    weights,
+                    z_gradient[index],
+                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
                 )
-                return number + 1, [s + g for s, g in zip(sums, gradients, strict=True)]
+                return index + 1, [s + g for s, g in zip(sums, gradients, strict=True)]
 
             sums = [tf.zeros_like(weight) for weight in weights]
-            return tf.while_loop(going, backward, (0, sums), parallel_iterations=1)[1]
+            return tf.while_loop(unfinished, backward, (0, sums), parallel_iterations=1)[1]
 
         return (results.stack(), *after), gradient
 
-    # As plain tensors: run eagerly, `custom_gradient` looks out for variables inside.
+    # Plain tensors: when run eagerly, `custom_gradient` would look for variables inside.
     z, *states = embed_all(*map(tf.convert_to_tensor, weights))
     return z, states
 
@@ -139,25 +147,25 @@ def _on_torch(embed, weights, states, count):
             ctx.save_for_backward(*weights)
             ctx.states = [states]
             results = []
-            for number in range(count):
-                z, after = embed(weights, ctx.states[-1], number)
+            for index in range(count):
+                z, after = embed(weights, ctx.states[-1], index)
                 ctx.states.append(after)
                 results.append(z)
             final.extend(ctx.states.pop())
             return torch.stack(results)
 
         @staticmethod
-        def backward(ctx, of_z):
+        def backward(ctx, z_gradient):
             weights = [weight.detach().requires_grad_() for weight in ctx.saved_tensors]
             sums = [torch.zeros_like(weight) for weight in weights]
-            for number, before in enumerate(ctx.states):
+            for index, before in enumerate(ctx.states):
                 with torch.enable_grad():
-                    z, _ = embed(weights, before, number)
-                gradients = torch.autograd.grad(z, weights, of_z[number], allow_unused=True)
+                    z, _ = embed(weights, before, index)
+                gradients = torch.autograd.grad(z, weights, z_gradient[index], allow_unused=True)
                 for total, gradient in zip(sums, gradients, strict=True):
                     if gradient is not None:
                         total += gradient
             return tuple(sums)
 
-    final = []
+    final: list = []
     return EmbedAll.apply(*weights), final

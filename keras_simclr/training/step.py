@@ -1,70 +1,80 @@
-"""What Keras' train and test steps need around them, backend by backend."""
+"""Train and test steps on views, wrapped around those of Keras."""
 
+import functools
 import warnings
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from keras_simclr import distribution
+from keras_simclr.data.inspection import images_of
+from keras_simclr.keras_internals import calling, images_seen
+from keras_simclr.layers.views import draw_views, take_view_shard
 from keras_simclr.training.micro_batches import embed_micro_batches
-from keras_simclr.training.views import draw_views, take_share
+
+
+class StepInputs(NamedTuple):
+    """Images (N, H, W, C), and the step number that determines their views.
+
+    Images come first because Keras weights the loss of a batch by the length of the first tensor.
+    """
+
+    images: Any
+    step: Any
 
 
 def train_on_views(model, keras_step, args):
-    """Run `keras_step`, a Keras `train_step`, on both views of a batch.
+    """Run Keras' `train_step` on two views of each image in a batch.
 
     Args:
         model: The `SimCLR` model.
         keras_step: `super().train_step` of the model.
-        args: What Keras called the step with: (data,), or (state, data) on JAX.
+        args: Arguments that Keras passed to the step: (data,), or (state, data) on JAX.
 
     Returns:
-        What `keras_step` returns. A batch of one picture, which has nothing to be compared with,
-        changes nothing.
+        The result of `keras_step`. A batch of one image is skipped, as there is no other image to
+        compare it with.
     """
     return _run(model, keras_step, args, model.optimizer.iterations, 1)
 
 
 def test_on_views(model, keras_step, args):
-    """Run `keras_step`, a Keras `test_step`, on both views of a batch.
+    """Run Keras' `test_step` on two views of each image in a batch.
 
-    The draws depend on the number of pictures seen since the metrics were reset, so that each
-    evaluation of the same data sees the same views.
+    The views depend on the number of images seen since the metrics were reset, so every
+    evaluation of the same data uses the same views.
     """
-    return _run(model, keras_step, args, model.pictures_seen, distribution.replicas())
+    return _run(model, keras_step, args, images_seen(model), distribution.num_replicas())
 
 
-def pictures_of(data):
-    """Return the pictures of a batch, whose labels, if any, are ignored."""
-    return data[0] if isinstance(data, (tuple, list)) else data
-
-
-def embed_views(model, pictures, step, training):
-    """Return z of both views of the pictures that belong to `step`.
+def embed_views(model, inputs, training):
+    """Return z of two views of each image.
 
     Args:
         model: The `SimCLR` model.
-        pictures: Of shape (N, H, W, C).
-        step: Number that fixes the draws, a scalar tensor.
-        training: Whether in training, or in evaluation, which has draws of its own.
+        inputs: `StepInputs` with N images.
+        training: Whether this is a training step. In evaluation, other views are drawn, and the
+            network runs in inference mode.
 
     Returns:
-        Embeddings of the first and the second view of each picture, of shape (N, 2, D), float32.
+        Embeddings of the first and the second view of each image, of shape (N, 2, D), float32.
     """
-    pictures_in_all = ops.shape(pictures)[0]
-    blocks = distribution.blocks(pictures_in_all)
-    count = _micro_batches(pictures_in_all // blocks, model.micro_batch_size)
+    images, step = inputs
+    batch_size = ops.shape(images)[0]
+    num_devices = distribution.devices_per_program(batch_size)
+    count = _num_micro_batches(batch_size // num_devices, model.micro_batch_size)
 
-    def embed(number):
+    def embed(index):
         views = draw_views(
             model.augmenter,
-            take_share(pictures, number, count, blocks, pictures_in_all // count),
+            take_view_shard(images, index, count, num_devices, batch_size // count),
             step,
-            kinds=2,
+            num_views=2,
             evaluation=not training,
-            share=count * distribution.replica() + number,
-            shares=count * distribution.replicas(),
-            blocks=blocks,
+            shard_id=count * distribution.replica_id() + index,
+            num_shards=count * distribution.num_replicas(),
+            num_devices=num_devices,
         )
         h = model.encoder(views, training=training)
         return ops.cast(model.projection_head(h, training=training), "float32")
@@ -74,43 +84,53 @@ def embed_views(model, pictures, step, training):
     else:
         layers = [model.encoder, model.projection_head]
         z = embed_micro_batches(embed, count, layers, model.augmenter.variables)
-    dimensions = z.shape[-1]
-    z = ops.reshape(z, (count, blocks, 2, -1, dimensions))
-    return ops.reshape(ops.transpose(z, (1, 0, 3, 2, 4)), (-1, 2, dimensions))
+    width = z.shape[-1]
+    z = ops.reshape(z, (count, num_devices, 2, -1, width))
+    return ops.reshape(ops.transpose(z, (1, 0, 3, 2, 4)), (-1, 2, width))
 
 
-def _run(model, keras_step, args, counter, times):
+def _run(model, keras_step, args, counter, multiple):
+    """Run a Keras step on the images of its data, at step number `multiple * counter`."""
     *state, data = args
-    images = pictures_of(data)
-    if model.micro_batch_size and distribution.devices() == 1:
-        images = _filling(images, model.micro_batch_size)
+    images = with_static_rank(images_of(data), model.encoder.input_shape[-1])
+    if model.micro_batch_size and distribution.num_devices() == 1:
+        images = _drop_remainder(images, model.micro_batch_size)
     values = _values_in_step(model, state[0]) if state else []
     counter = next((value for variable, value in values if variable is counter), counter)
 
     def step():
-        given = {"pictures": images, "step": ops.convert_to_tensor(counter) * times}
-        return keras_step(*state, (given,))
+        inputs = StepInputs(images, ops.convert_to_tensor(counter) * multiple)
+        with calling(model, functools.partial(embed_views, model)):
+            return keras_step(*state, (inputs,))
 
     return _unless_single(model, images, state, step)
 
 
-def _micro_batches(pictures, size):
-    """Return the number of micro-batches; the pictures of a batch too small for one make one."""
-    if not size:
+def with_static_rank(images, channels):
+    """Return images with a static rank and channel axis, which `tf.numpy_function` loses."""
+    rank = getattr(images.shape, "rank", 4)
+    if rank is None or images.shape[-1] is None:
+        images.set_shape((None, None, None, channels))
+    return images
+
+
+def _num_micro_batches(batch_size, micro_batch_size):
+    """Return the number of micro-batches; a batch smaller than one counts as one."""
+    if not micro_batch_size:
         return 1
-    count = pictures // size
+    count = batch_size // micro_batch_size
     return max(count, 1) if isinstance(count, int) else ops.maximum(count, 1)
 
 
-def _filling(images, size):
-    """Return the pictures that fill micro-batches; those left over sit this step out."""
-    pictures = ops.shape(images)[0]
-    used = _micro_batches(pictures, size) * size
-    return images[:used] if isinstance(used, int) else images[: ops.minimum(pictures, used)]
+def _drop_remainder(images, micro_batch_size):
+    """Drop the images after the last complete micro-batch; keep a batch smaller than one."""
+    batch_size = ops.shape(images)[0]
+    used = _num_micro_batches(batch_size, micro_batch_size) * micro_batch_size
+    return images[:used] if isinstance(used, int) else images[: ops.minimum(batch_size, used)]
 
 
 def _values_in_step(model, state):
-    """Pair the model's variables with the values that JAX hands to a step."""
+    """Pair the model's variables with the values that JAX passes to a step."""
     groups = [model.trainable_variables, model.non_trainable_variables, model.metrics_variables]
     if len(state) == 4:
         groups.insert(2, model.optimizer.variables)
@@ -122,10 +142,10 @@ def _values_in_step(model, state):
 
 
 def _unless_single(model, images, state, step):
-    if distribution.replicas() > 1:  # whose batches are full, and which may not wait in a branch
+    if distribution.num_replicas() > 1:  # their batches are full, and they must not branch
         return step()
     if images.shape[0] is None:
-        return ops.cond(ops.shape(images)[0] > 1, step, lambda: _skipped(model))
+        return ops.cond(ops.shape(images)[0] > 1, step, lambda: _skip(model))
     if images.shape[0] > 1:
         return step()
     _warn_of_single()
@@ -135,7 +155,7 @@ def _unless_single(model, images, state, step):
     return model.get_metrics_result()
 
 
-def _skipped(model):
+def _skip(model):
     import tensorflow as tf
 
     if not model.jit_compile:
@@ -145,7 +165,7 @@ def _skipped(model):
 
 def _warn_of_single():
     warnings.warn(
-        "A batch of one picture was passed over: it has no other picture to be told apart from. "
-        "Drop the last incomplete batch of your dataset, or choose another batch size.",
+        "A batch of one image was skipped: there is no other image to compare it with. Drop the "
+        "last incomplete batch of your dataset, or change the batch size.",
         stacklevel=2,
     )

@@ -17,9 +17,9 @@ def train(folder, *callbacks):
     keras.utils.set_random_seed(0)
     backbone = keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()])
     model = SimCLR(backbone, seed=1)
-    pictures = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype("uint8")
+    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype("uint8")
     callbacks = [*callbacks, BackupAndRestore(folder)]
-    history = model.fit(pictures, batch_size=8, epochs=4, verbose=0, callbacks=callbacks)
+    history = model.fit(images, batch_size=8, epochs=4, verbose=0, callbacks=callbacks)
     return model.get_weights(), [epoch + 1 for epoch in history.epoch]
 
 
@@ -78,7 +78,9 @@ def straight(tmp_path_factory):
         ("before the old one is gone", [3, 4]),
     ],
 )
-def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(moment, left, straight, tmp_path):
+def test_a_run_killed_at_any_moment_ends_like_an_uninterrupted_one(
+    moment, left, straight, tmp_path
+):
     code = "import sys, test_backup_and_restore as test; test.killed(*sys.argv[1:])"
     here = {"KERAS_BACKEND": keras.backend.backend(), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     process = subprocess.run(
@@ -108,7 +110,7 @@ def test_the_backup_can_be_kept(tmp_path):
     assert [path.name for path in (tmp_path / "backup").iterdir()] == ["epoch-2.weights.h5"]
 
 
-def test_a_fit_after_a_restored_one_begins_anew(tmp_path):
+def test_a_fit_after_a_restored_one_starts_over(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("adam", loss="mse")
     data = np.ones((4, 2)), np.ones((4, 1))
@@ -131,12 +133,12 @@ def test_a_model_that_was_not_built_is_refused(tmp_path):
 
 
 def test_processes_that_see_different_folders_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(distribution, "agree", lambda number: False)
+    monkeypatch.setattr(distribution, "same_on_all_processes", lambda number: False)
     with pytest.raises(ValueError, match="All processes must see the same backup"):
         fit(tmp_path)
 
 
 def test_a_process_that_does_not_write_leaves_no_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(distribution, "is_writer", lambda: False)
+    monkeypatch.setattr(distribution, "is_main_process", lambda: False)
     fit(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""A small STL-10 in its own format, and a web server on this machine that serves it."""
+"""A small STL-10 in its original format, and a local web server for it."""
 
 import hashlib
 import http.server
@@ -22,12 +22,12 @@ def write_stl10():
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory, write_stl10):
-    """Return the path of an archive like the published one, with few pictures."""
-    home = tmp_path_factory.mktemp("published")
-    write_stl10(home / "stl10_binary", unlabeled=30, train=20, test=10)
-    with tarfile.open(home / "stl10_binary.tar.gz", "w:gz") as tar:
-        tar.add(home / "stl10_binary", "stl10_binary")
-    return home / "stl10_binary.tar.gz"
+    """Return the path of an archive like the published one, with few images."""
+    folder = tmp_path_factory.mktemp("published")
+    write_stl10(folder / "stl10_binary", unlabeled=30, train=20, test=10)
+    with tarfile.open(folder / "stl10_binary.tar.gz", "w:gz") as tar:
+        tar.add(folder / "stl10_binary", "stl10_binary")
+    return folder / "stl10_binary.tar.gz"
 
 
 @pytest.fixture
@@ -36,17 +36,17 @@ def md5():
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serve `server.content`; the server's fields say how badly."""
+    """Serve `server.content`, with the faults that the attributes of the server describe."""
 
     def do_GET(self):
-        asked = self.headers.get("Range")
-        self.server.log.append(asked)
+        requested = self.headers.get("Range")
+        self.server.log.append(requested)
         content, start = self.server.content, 0
         if self.path != "/file":
             self.send_error(404)
             return
-        if asked and self.server.knows_ranges:
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+        if requested and self.server.supports_ranges:
+            start = int(requested.removeprefix("bytes=").removesuffix("-"))
             if start >= len(content):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(content)}")
@@ -66,12 +66,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    """Return a server with `.url`, `.content`, `.log` (a `Range` a request), `.cut_at`."""
+    """Return a server with `.url`, `.content`, `.log` (`Range` of each request), `.cut_at`."""
     monkeypatch.setenv("no_proxy", "*")
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         server.url = f"http://127.0.0.1:{server.server_port}/file"
         server.content, server.log = b"", []
-        server.knows_ranges, server.cut_at = True, None
+        server.supports_ranges, server.cut_at = True, None
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server

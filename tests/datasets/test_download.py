@@ -26,7 +26,7 @@ def part(path):
     return path.with_name("file.bin.part")
 
 
-def test_a_file_is_fetched_whole(server, content, path, md5):
+def test_a_file_is_downloaded_completely(server, content, path, md5):
     assert download_file(server.url, path, md5(content)) == path
     assert path.read_bytes() == content
     assert [child.name for child in path.parent.iterdir()] == ["file.bin"]
@@ -37,13 +37,13 @@ def test_progress_is_shown(server, content, path, md5, capsys):
     assert re.search(r"3/3.*/MB", capsys.readouterr().out)
 
 
-def test_a_file_that_is_there_is_not_fetched_again(server, content, path, md5):
+def test_a_file_that_exists_is_not_downloaded_again(server, content, path, md5):
     for _ in range(2):
         download_file(server.url, path, md5(content))
     assert server.log == [None]
 
 
-def test_a_cut_connection_is_a_connection_error_that_keeps_the_part(server, content, path, md5):
+def test_an_interrupted_download_keeps_the_partial_file(server, content, path, md5):
     server.cut_at = 1_200_000
     with pytest.raises(ConnectionError, match="cut off after 1200000 of 3000000 bytes"):
         download_file(server.url, path, md5(content))
@@ -51,7 +51,7 @@ def test_a_cut_connection_is_a_connection_error_that_keeps_the_part(server, cont
     assert not path.exists()
 
 
-def test_a_cut_download_goes_on_where_it_stopped(server, content, path, md5):
+def test_an_interrupted_download_is_resumed(server, content, path, md5):
     server.cut_at = 1_200_000
     with pytest.raises(ConnectionError):
         download_file(server.url, path, md5(content))
@@ -61,42 +61,42 @@ def test_a_cut_download_goes_on_where_it_stopped(server, content, path, md5):
     assert path.read_bytes() == content
 
 
-def test_a_server_without_ranges_begins_anew(server, content, path, part, md5):
-    server.knows_ranges = False
+def test_without_support_for_ranges_the_download_starts_over(server, content, path, part, md5):
+    server.supports_ranges = False
     part.write_bytes(content[:1000])
     download_file(server.url, path, md5(content))
     assert server.log == ["bytes=1000-"]
     assert path.read_bytes() == content
 
 
-def test_a_part_that_is_already_whole_is_taken(server, content, path, part, md5):
+def test_a_partial_file_that_is_complete_is_used(server, content, path, part, md5):
     part.write_bytes(content)
     download_file(server.url, path, md5(content))
     assert server.log == ["bytes=3000000-"]
     assert path.read_bytes() == content
 
 
-def test_a_part_longer_than_the_file_is_fetched_anew(server, content, path, part, md5):
+def test_a_partial_file_that_is_too_long_is_downloaded_again(server, content, path, part, md5):
     part.write_bytes(content + b"more")
     download_file(server.url, path, md5(content))
     assert server.log == ["bytes=3000004-", None]
     assert path.read_bytes() == content
 
 
-def test_a_wrong_checksum_names_both_sums_and_removes_the_file(server, content, path, md5):
+def test_a_wrong_checksum_reports_both_and_removes_the_file(server, content, path, md5):
     with pytest.raises(ValueError, match=f"Received: md5 {md5(content)}, expected {md5(b'')}"):
         download_file(server.url, path, md5(b""))
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_damaged_file_that_was_put_there_is_refused(server, path, part, md5):
+def test_a_damaged_file_at_the_path_is_refused(server, path, part, md5):
     path.write_bytes(b"half of it")
     with pytest.raises(ValueError, match="file.bin is damaged"):
         download_file(server.url, path, md5(b"all of it"))
     assert server.log == []
 
 
-def test_without_a_network_the_error_names_address_and_place(path, md5, monkeypatch):
+def test_without_a_network_the_error_has_url_and_path(path, md5, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     with socket.create_server(("127.0.0.1", 0)) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/file"
@@ -105,7 +105,7 @@ def test_without_a_network_the_error_names_address_and_place(path, md5, monkeypa
     assert url in str(error.value) and f"put the file at {path}" in str(error.value)
 
 
-def test_an_address_without_the_file_is_a_connection_error(server, content, path, md5):
+def test_a_missing_file_is_a_connection_error(server, content, path, md5):
     with pytest.raises(ConnectionError, match="404"):
         download_file(f"{server.url}/gone", path, md5(content))
 
@@ -130,7 +130,7 @@ def test_the_named_files_are_unpacked_and_no_others(tmp_path):
     assert (tmp_path / "set" / "a.bin").read_bytes() == b"a"
 
 
-def test_unpacking_leaves_other_files_alone(tmp_path):
+def test_unpacking_keeps_other_files(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "notes.txt").write_text("mine")
     archive = tar_of(tmp_path / "a.tgz", ("set/a.bin", b"a"))
@@ -146,14 +146,14 @@ def test_a_member_that_points_outside_is_refused(tmp_path, name):
     assert [child.name for child in tmp_path.iterdir()] == ["a.tgz"]
 
 
-def test_a_link_is_not_taken_for_a_file(tmp_path):
+def test_a_link_is_not_unpacked(tmp_path):
     archive = tar_of(tmp_path / "a.tgz", ("set/a.bin", None))
     with pytest.raises(ValueError, match=r"lacks \['a.bin'\]"):
         unpack_files(archive, tmp_path / "set", ["a.bin"])
 
 
 @pytest.mark.parametrize("size", [0, 10, 5_000, 99_000])
-def test_an_archive_that_is_cut_off_leaves_nothing(tmp_path, rng, size):
+def test_a_truncated_archive_leaves_nothing(tmp_path, rng, size):
     archive = tar_of(tmp_path / "a.tgz", ("set/a.bin", rng.bytes(100_000)))
     archive.write_bytes(archive.read_bytes()[:size])
     with pytest.raises(ValueError, match="a.tgz"):
@@ -173,7 +173,7 @@ def test_interrupted_unpacking_leaves_nothing(tmp_path, monkeypatch):
     assert [child.name for child in tmp_path.iterdir()] == ["a.tgz"]
 
 
-def test_what_a_killed_run_left_is_cleared_away(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     (tmp_path / "set.part").mkdir()
     (tmp_path / "set.part" / "b.bin").write_bytes(b"half")
     archive = tar_of(tmp_path / "a.tgz", ("set/a.bin", b"a"))

@@ -5,10 +5,10 @@ from keras_simclr.datasets import load_stl10
 
 
 def spectra(images):
-    """Return the strengths of the wave numbers of grey pictures, whatever their phase."""
-    grey = images.mean(axis=-1)[:, ::2, ::2]
-    strengths = np.abs(np.fft.rfft2(grey - grey.mean(axis=(1, 2), keepdims=True)))
-    return (strengths / strengths.sum(axis=(1, 2), keepdims=True)).reshape(len(images), -1)
+    """Return the normalized amplitude spectra of the images in gray."""
+    gray = images.mean(axis=-1)[:, ::2, ::2]
+    amplitudes = np.abs(np.fft.rfft2(gray - gray.mean(axis=(1, 2), keepdims=True)))
+    return (amplitudes / amplitudes.sum(axis=(1, 2), keepdims=True)).reshape(len(images), -1)
 
 
 def test_the_same_seed_writes_the_same_files(tmp_path, write_stl10):
@@ -20,14 +20,14 @@ def test_the_same_seed_writes_the_same_files(tmp_path, write_stl10):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
 
 
-def test_every_fold_holds_every_class(tmp_path, write_stl10):
+def test_every_fold_contains_every_class(tmp_path, write_stl10):
     write_stl10(tmp_path / "stl10_binary", unlabeled=10, train=100, test=10)
     for fold in range(10):
         _, labels = load_stl10("train", tmp_path, fold=fold)
         assert np.bincount(labels).tolist() == [2] * 10
 
 
-def test_the_classes_can_be_told_apart(tmp_path, write_stl10):
+def test_the_classes_can_be_learned(tmp_path, write_stl10):
     write_stl10(tmp_path / "stl10_binary", unlabeled=10, train=100, test=50)
     (x_train, y_train), (x_test, y_test) = (load_stl10(s, tmp_path) for s in ("train", "test"))
     probe = LogisticRegression(C=1e4, max_iter=1000).fit(spectra(x_train), y_train)

@@ -1,4 +1,4 @@
-"""Train in one of some processes and write down what comes out.
+"""Train in one of several processes and save the results.
 
 python processes.py FOLDER PROCESSES PROCESS PORTS JOB
 """
@@ -6,6 +6,7 @@ python processes.py FOLDER PROCESSES PROCESS PORTS JOB
 import contextlib
 import json
 import os
+import random
 import shutil
 import sys
 from pathlib import Path
@@ -17,14 +18,14 @@ BACKEND = os.environ["KERAS_BACKEND"]
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from small_model import model_of, pictures  # noqa: E402
+from small_model import make_images, model_of  # noqa: E402
 
 BATCH = 32
 OPTIONS = {"batch_size": BATCH, "verbose": 0}
 
 
 def joined():
-    """Join the other processes, and return the function that gives the context of making models."""
+    """Join the other processes, and return the function that returns the scope for models."""
     if PROCESSES > 1:
         return globals()[f"join_on_{BACKEND}"]()
     return contextlib.nullcontext
@@ -51,7 +52,7 @@ def join_on_torch():
     return contextlib.nullcontext
 
 
-def made(scope_of, **arguments):
+def create_model(scope_of, **arguments):
     with scope_of():
         model = model_of(**arguments)
         model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
@@ -83,17 +84,18 @@ class CopyOfSecondEpoch(keras.callbacks.Callback):
 def refusal(scope_of):
     """Return what is said to processes with different data."""
     try:
-        made(scope_of).fit(pictures()[PROCESS:], batch_size=BATCH, verbose=0)
+        create_model(scope_of).fit(make_images()[PROCESS:], batch_size=BATCH, verbose=0)
     except ValueError as error:
         return str(error)
     return ""
 
 
 def whole(scope_of):
-    """Return what all that a model can do gives."""
+    """Return the results of everything that a model can do."""
+    from keras_simclr import SimCLR
     from keras_simclr.callbacks import BackupAndRestore
 
-    images, model = pictures(), made(scope_of)
+    images, model = make_images(), create_model(scope_of)
     callbacks = [BackupAndRestore(FOLDER / f"{PROCESSES}-backup"), CopyOfSecondEpoch()]
     fitted = model.fit(
         images,
@@ -113,18 +115,19 @@ def whole(scope_of):
     )
     found |= {f"tuned_{name}": values for name, values in tuned.history.history.items()}
     found |= weights_of("classifier", tuned)
-    found["seed"] = made(scope_of, seed=None).seed
+    random.seed(os.getpid())
+    found["seed"] = SimCLR("resnet18").seed  # drawn from a generator in another state
     found["refusal"] = refusal(scope_of) if PROCESSES > 1 else ""
     return found
 
 
 def resumed(scope_of):
-    """Return the weights and the epochs of a run that goes on from a backup."""
+    """Return the weights and the epochs of a run that is resumed from a backup."""
     from keras_simclr.callbacks import BackupAndRestore
 
-    model = made(scope_of)
+    model = create_model(scope_of)
     backup = BackupAndRestore(FOLDER / f"{PROCESSES}-copy", delete_checkpoint=False)
-    fitted = model.fit(pictures(), epochs=3, callbacks=[backup], **OPTIONS)
+    fitted = model.fit(make_images(), epochs=3, callbacks=[backup], **OPTIONS)
     return {**weights_of("weight", model), "epochs": fitted.epoch}
 
 

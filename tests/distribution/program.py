@@ -1,4 +1,4 @@
-"""Train on some devices and write down what comes out: python program.py FOLDER DEVICES."""
+"""Train on some devices and save the results: python program.py FOLDER DEVICES."""
 
 import contextlib
 import json
@@ -13,11 +13,11 @@ if BACKEND == "jax":
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from keras import ops  # noqa: E402
-from small_model import PICTURES, model_of, pictures  # noqa: E402
+from small_model import COUNT, make_images, model_of  # noqa: E402
 
 
 def devices():
-    """Make the devices, and return the function that gives the context of making models."""
+    """Create the devices, and return a function that returns the scope to create models in."""
     if DEVICES == 1 or BACKEND == "torch":
         return contextlib.nullcontext
     if BACKEND == "jax":
@@ -43,7 +43,7 @@ def one_step(scope_of, loss=None, **arguments):
         model = model_of(**arguments)
         model.compile(keras.optimizers.SGD(1.0), loss=loss)
     before = model.get_weights()
-    history = model.fit(pictures(), batch_size=PICTURES, verbose=0).history
+    history = model.fit(make_images(), batch_size=COUNT, verbose=0).history
     trainable = {id(variable) for variable in model.trainable_variables}
     found = {name: values[0] for name, values in history.items()}
     for number, variable in enumerate(model.weights):
@@ -59,29 +59,29 @@ def gradient_of_z(scope_of):
     from keras_simclr import NTXentLoss, distribution
 
     z = np.random.default_rng(1).normal(size=(2, 16, 6)).astype("float32")
-    loss = NTXentLoss(0.2, block_size=5)
+    loss = NTXentLoss(0.2, chunk_size=5)
     if BACKEND == "jax":
         import jax
 
         value, slope = jax.jit(jax.value_and_grad(lambda z: loss(z[0], z[1])))(z)
         return np.array(value), np.array(slope)
-    share = 16 // DEVICES
+    size = 16 // DEVICES
     if BACKEND == "torch":
-        rank = distribution.replica()
-        part = ops.convert_to_tensor(z[:, rank * share : (rank + 1) * share]).requires_grad_()
-        value = loss(part[0], part[1])
+        rank = distribution.replica_id()
+        shard = ops.convert_to_tensor(z[:, rank * size : (rank + 1) * size]).requires_grad_()
+        value = loss(shard[0], shard[1])
         value.backward()
-        slope = distribution.gather(ops.swapaxes(part.grad, 0, 1)) / DEVICES
+        slope = distribution.all_gather(ops.swapaxes(shard.grad, 0, 1)) / DEVICES
         slope = ops.convert_to_numpy(ops.swapaxes(slope, 0, 1))
-        return ops.convert_to_numpy(distribution.average(value)), slope
+        return ops.convert_to_numpy(distribution.all_reduce_mean(value)), slope
     import tensorflow as tf
 
     def on_replica():
-        part = tf.constant(z)[:, distribution.replica() * share :][:, :share]
+        shard = tf.constant(z)[:, distribution.replica_id() * size :][:, :size]
         with tf.GradientTape() as tape:
-            tape.watch(part)
-            value = loss(part[0], part[1])
-        return value, tape.gradient(value, part)
+            tape.watch(shard)
+            value = loss(shard[0], shard[1])
+        return value, tape.gradient(value, shard)
 
     with scope_of():
         strategy = tf.distribute.get_strategy()
@@ -93,7 +93,7 @@ def gradient_of_z(scope_of):
 
 def custom_loss(z_a, z_b):
     """Compute a loss that is no Keras loss, and not NT-Xent, from all pairs."""
-    apart = ops.mean(ops.square(z_a + z_b))  # whose gradient both share
+    apart = ops.mean(ops.square(z_a + z_b))  # whose gradient both have
     z_a, z_b = ops.normalize(z_a, axis=-1), ops.normalize(z_b, axis=-1)
     logits = ops.matmul(z_a, ops.transpose(z_b)) / 0.3
     return ops.mean(ops.logsumexp(logits, axis=1) - ops.diagonal(logits)) + 0.01 * apart
@@ -101,21 +101,21 @@ def custom_loss(z_a, z_b):
 
 @contextlib.contextmanager
 def broken(what):
-    """Break what spreads a model over devices, for as long as the context holds."""
+    """Break one part of distributed training within the context."""
     from keras.src.losses import loss as keras_loss
 
     from keras_simclr import distribution
 
     if what == "gather":
-        gather = distribution.gather
-        patch = (distribution, "gather", lambda tensor: ops.stop_gradient(gather(tensor)))
+        all_gather = distribution.all_gather
+        patch = (distribution, "all_gather", lambda z: ops.stop_gradient(all_gather(z)))
     elif what == "draws":
-        patch = (distribution, "replica", lambda: 0)
+        patch = (distribution, "replica_id", lambda: 0)
     elif BACKEND == "torch":
         from keras_simclr.distribution import on_torch
 
-        average = on_torch.average
-        patch = (on_torch, "average", lambda tensor: DEVICES * average(tensor))
+        mean = on_torch.all_reduce_mean
+        patch = (on_torch, "all_reduce_mean", lambda tensor: DEVICES * mean(tensor))
     else:
         patch = (keras_loss, "scale_loss_for_distribution", lambda value: value)
     owner, name, wrong = patch
@@ -128,7 +128,7 @@ def broken(what):
 
 
 def refusals(scope_of):
-    """Return what is said to those who ask for what cannot be."""
+    """Return the errors of what is not supported."""
     said = {}
 
     def ask(name, function):
@@ -144,36 +144,38 @@ def refusals(scope_of):
             model.compile("sgd")
         function(model)
 
-    few = pictures(3)
-    ask("batch", lambda: with_model(lambda model: model.fit(pictures(), batch_size=7, verbose=0)))
+    few = make_images(3)
+    ask(
+        "batch", lambda: with_model(lambda model: model.fit(make_images(), batch_size=7, verbose=0))
+    )
     ask(
         "micro-batch",
         lambda: with_model(
-            lambda model: model.fit(pictures(), batch_size=12, verbose=0), micro_batch_size=4
+            lambda model: model.fit(make_images(), batch_size=12, verbose=0), micro_batch_size=4
         ),
     )
     ask("labels", lambda: with_model(lambda model: model.fine_tune(few[:1], [0], num_classes=2)))
     if BACKEND == "torch":
-        own = pictures()[int(os.environ["RANK"]) :]
+        own = make_images()[int(os.environ["RANK"]) :]
         ask("data", lambda: with_model(lambda model: model.fit(own, batch_size=8, verbose=0)))
     else:
-        ask("made before", lambda: fit_what_was_made_before(scope_of))
+        ask("created before", lambda: fit_a_model_created_before(scope_of))
     return said
 
 
-def fit_what_was_made_before(scope_of):
-    """Make a model on one device, then fit it on several."""
+def fit_a_model_created_before(scope_of):
+    """Create a model on one device, then fit it on several."""
     distribution = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
     model = model_of()
     model.compile("sgd")
     keras.distribution.set_distribution(distribution)
     with scope_of():
-        model.fit(pictures(), batch_size=8, verbose=0)
+        model.fit(make_images(), batch_size=8, verbose=0)
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of 32 pictures; the last may be short."""
+    """Batches of 32 images; the last may be short."""
 
     def __init__(self, images):
         super().__init__()
@@ -187,21 +189,21 @@ class Batches(keras.utils.PyDataset):
 
 
 def from_dataset(scope_of):
-    """Return losses of batches of 32, 32 and, on several devices, 16, which sits out."""
+    """Return losses of batches of 32, 32 and, on several devices, 16, which is dropped."""
     with scope_of():
         model = model_of()
         model.compile(keras.optimizers.SGD(0.1))
-    dataset = Batches(pictures(80)[: 64 if DEVICES == 1 else 80])
+    dataset = Batches(make_images(80)[: 64 if DEVICES == 1 else 80])
     fitted = model.fit(dataset, epochs=2, verbose=0).history["loss"]
-    few = model.evaluate(pictures(80)[:32], batch_size=32 if DEVICES == 1 else 64, verbose=0)
+    few = model.evaluate(make_images(80)[:32], batch_size=32 if DEVICES == 1 else 64, verbose=0)
     return [*fitted, *model.evaluate(dataset, verbose=0), *few]
 
 
 def train(scope_of):
-    """Return all that a run gives."""
+    """Return the results of a run."""
     found = one_step(scope_of)
     found["z_loss"], found["z_gradient"] = gradient_of_z(scope_of)
-    per_device = PICTURES // DEVICES // 2
+    per_device = COUNT // DEVICES // 2
     parts = one_step(scope_of, batch_norm=False, micro_batch_size=per_device)
     own_loss = one_step(scope_of, loss=custom_loss)
     found |= {f"micro_{name}": value for name, value in parts.items()}
@@ -209,16 +211,16 @@ def train(scope_of):
     with scope_of():
         model = model_of()
         model.compile(keras.optimizers.SGD(0.1))
-    images = pictures(160)
+    images = make_images(160)
     history = model.fit(
         images, batch_size=64, epochs=3, verbose=0, validation_data=images[:128]
     ).history
     found |= {f"run_{name}": values for name, values in history.items()}
     found["evaluated"] = model.evaluate(images[:128], batch_size=64, verbose=0)
     with scope_of():
-        in_parts = model_of(micro_batch_size=4)
-        in_parts.compile("sgd")
-    found["in_parts"] = in_parts.evaluate(images[:100], verbose=0)
+        in_micro_batches = model_of(micro_batch_size=4)
+        in_micro_batches.compile("sgd")
+    found["in_micro_batches"] = in_micro_batches.evaluate(images[:100], verbose=0)
     found["dataset"] = from_dataset(scope_of)
     found["predicted"] = model.predict(images[:21], batch_size=8, verbose=0)
     classifier = model.fine_tune(
@@ -236,14 +238,14 @@ def train(scope_of):
 if __name__ == "__main__":
     make_scope = devices()
     results = one_step(make_scope) if DEVICES == 4 else train(make_scope)
-    words = {}
+    errors = {}
     if DEVICES == 2:
-        for part in ("gather", "share", "draws"):
+        for part in ("gather", "divisor", "draws"):
             with broken(part):
                 broken_step = one_step(make_scope)
             results |= {f"{part}_{name}": value for name, value in broken_step.items()}
-        words = refusals(make_scope)
+        errors = refusals(make_scope)
     if os.environ.get("RANK", "0") == "0":
         np.savez(f"{FOLDER}/{DEVICES}.npz", **results)
         with open(f"{FOLDER}/{DEVICES}.json", "w") as file:
-            json.dump(words, file)
+            json.dump(errors, file)

@@ -1,10 +1,10 @@
-"""The model and the pictures with which the programs of this folder train."""
+"""The model and the images with which the programs of this folder train."""
 
 import keras
 import numpy as np
 from keras import layers
 
-PICTURES, SIZE = 64, 12
+COUNT, SIZE = 64, 12
 
 
 def model_of(batch_norm=True, seed=1, **arguments):
@@ -27,8 +27,8 @@ def model_of(batch_norm=True, seed=1, **arguments):
     return model
 
 
-def pictures(count=PICTURES):
-    """Return pictures of different colours, lest gradients be mere rounding."""
+def make_images(count=COUNT):
+    """Return images of different colors, so that gradients are more than rounding."""
     rng = np.random.default_rng(0)
-    colours = rng.uniform(0, 200, (count, 1, 1, 3)) + rng.uniform(0, 55, (count, SIZE, SIZE, 3))
-    return colours.astype("uint8")
+    colors = rng.uniform(0, 200, (count, 1, 1, 3)) + rng.uniform(0, 55, (count, SIZE, SIZE, 3))
+    return colors.astype("uint8")

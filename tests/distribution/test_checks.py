@@ -1,4 +1,4 @@
-"""The means of another backend to use many devices are refused."""
+"""Distribution strategies of another backend are refused."""
 
 import keras
 import pytest
@@ -14,7 +14,7 @@ def only_off(backend):
 
 
 @only_off("tensorflow")
-def test_a_strategy_of_tensorflow():
+def test_a_tensorflow_strategy_is_refused_on_other_backends():
     import tensorflow as tf
 
     with tf.distribute.OneDeviceStrategy("CPU:0").scope():
@@ -23,18 +23,18 @@ def test_a_strategy_of_tensorflow():
 
 
 @only_off("jax")
-def test_a_distribution_of_jax(monkeypatch):
+def test_a_jax_distribution_is_refused_on_other_backends(monkeypatch):
     monkeypatch.setattr(keras.distribution, "distribution", object)
     with pytest.raises(ValueError, match="`keras.distribution` is active, but has no effect"):
         SimCLR("resnet18")
 
 
 @only_off("torch")
-def test_torchrun(monkeypatch):
+def test_torchrun_is_refused_on_other_backends(monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     with pytest.raises(ValueError, match="or KERAS_BACKEND=torch"):
         SimCLR("resnet18")
 
 
-def test_one_device_is_fine():
+def test_one_device_is_accepted():
     check_strategy()

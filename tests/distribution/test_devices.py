@@ -1,4 +1,4 @@
-"""Runs on 2 and 4 devices beside the same run on one."""
+"""Runs on 2 and 4 devices against the same run on one."""
 
 import json
 import os
@@ -14,7 +14,7 @@ PROGRAM = Path(__file__).parent / "program.py"
 
 
 def launched(folder, devices):
-    """Run the program on so many devices; return its numbers and words."""
+    """Run the program on a number of devices; return its arrays and its errors."""
     command = [sys.executable]
     if keras.backend.backend() == "torch" and devices > 1:
         command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
@@ -22,8 +22,8 @@ def launched(folder, devices):
     command += [str(PROGRAM), str(folder), str(devices)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-5000:]
-    words = json.loads((folder / f"{devices}.json").read_text())
-    return dict(np.load(folder / f"{devices}.npz")), words
+    errors = json.loads((folder / f"{devices}.json").read_text())
+    return dict(np.load(folder / f"{devices}.npz")), errors
 
 
 @pytest.fixture(scope="module")
@@ -52,25 +52,25 @@ def largest_difference(found, expected, kind):
 
 
 @pytest.mark.parametrize("devices", [2, 4])
-def test_the_loss_and_what_is_logged_are_those_of_one_device(devices, runs, one):
+def test_the_loss_and_the_logs_agree_with_one_device(devices, runs, one):
     found = runs[devices][0]
     for name in ("loss", "relative_loss", "contrastive_accuracy"):
         assert found[name] == pytest.approx(one[name], rel=1e-5), name
 
 
 @pytest.mark.parametrize("devices", [2, 4])
-def test_every_variables_gradient_is_that_of_one_device(devices, runs, one):
+def test_the_gradient_of_every_variable_agrees_with_one_device(devices, runs, one):
     assert largest_difference(runs[devices][0], one, "gradient") < 1e-3
 
 
 @pytest.mark.parametrize("devices", [2, 4])
-def test_moving_statistics_are_those_of_one_device(devices, runs, one):
-    """To 1e-5 of a value, or of the unit of what is normalised where the value is nearly 0."""
+def test_moving_statistics_agree_with_one_device(devices, runs, one):
+    """To 1e-5 of a value, or of the unit of what is normalized where the value is nearly 0."""
     for name in (name for name in one if name.startswith("statistic")):
         np.testing.assert_allclose(runs[devices][0][name], one[name], rtol=1e-5, atol=1e-6)
 
 
-def test_the_gradient_by_z_is_that_of_one_device(one, two):
+def test_the_gradient_of_z_agrees_with_one_device(one, two):
     assert two["z_loss"] == pytest.approx(one["z_loss"], rel=1e-5)
     assert largest_difference(two, one, "z_gradient") < 1e-5
 
@@ -80,7 +80,7 @@ def test_micro_batches_on_every_device_give_the_whole_batchs_gradient(one, two):
     assert largest_difference(two, one, "micro_gradient") < 1e-3
 
 
-def test_a_loss_of_ones_own_sees_the_pairs_of_all_devices(one, two):
+def test_a_custom_loss_sees_the_pairs_of_all_devices(one, two):
     assert two["custom_loss"] == pytest.approx(one["custom_loss"], rel=1e-5)
     assert largest_difference(two, one, "custom_gradient") < 1e-3
 
@@ -90,59 +90,61 @@ def test_three_epochs_end_within_a_hundredth_of_one_device(one, two):
     np.testing.assert_allclose(two["run_val_loss"], one["run_val_loss"], rtol=0.01)
 
 
-def test_evaluation_sees_the_views_and_rivals_of_one_device(one, two):
+def test_evaluation_has_the_views_and_negatives_of_one_device(one, two):
     assert two["evaluated"][0] == pytest.approx(one["evaluated"][0], rel=0.01)
 
 
-def test_the_short_last_batch_of_a_dataset_sits_out(one, two):
+def test_the_short_last_batch_of_a_dataset_is_dropped(one, two):
     np.testing.assert_allclose(two["dataset"], one["dataset"], rtol=1e-3)
 
 
-def test_evaluation_in_micro_batches_finds_a_batch_that_goes_with_them(two):
-    """Of 100 pictures a device has a multiple of 4."""
-    assert np.isfinite(two["in_parts"]).all()
+def test_evaluation_in_micro_batches_finds_a_batch_size_that_they_divide(two):
+    """Of 100 images a device has a multiple of 4."""
+    assert np.isfinite(two["in_micro_batches"]).all()
 
 
-def test_prediction_leaves_out_no_picture(one, two):
+def test_every_image_is_predicted(one, two):
     assert two["predicted"].shape == one["predicted"].shape
     np.testing.assert_allclose(two["predicted"], one["predicted"], atol=0.01)
 
 
-def test_fine_tuning_is_that_of_one_device(one, two):
+def test_fine_tuning_agrees_with_one_device(one, two):
     for name in ("tuned_loss", "tuned_accuracy", "tuned_val_loss", "tuned_val_accuracy"):
         np.testing.assert_allclose(two[name], one[name], rtol=0.05, err_msg=name)
 
 
-def test_a_gather_that_stops_the_gradient_would_be_seen(one, two):
+def test_a_gather_that_stops_the_gradient_would_be_detected(one, two):
     assert largest_difference({k[7:]: two[k] for k in two if k[:7] == "gather_"}, one, "grad") > 0.1
 
 
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="one program has no share of the loss")
-def test_a_wrong_share_of_the_loss_would_be_seen(one, two):
-    assert largest_difference({k[6:]: two[k] for k in two if k[:6] == "share_"}, one, "grad") > 0.1
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="one program has the whole loss")
+def test_a_wrong_divisor_of_the_loss_would_be_detected(one, two):
+    assert (
+        largest_difference({k[8:]: two[k] for k in two if k[:8] == "divisor_"}, one, "grad") > 0.1
+    )
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="one program draws for all devices")
-def test_replicas_that_draw_the_same_views_would_be_seen(one, two):
+def test_replicas_that_draw_the_same_views_would_be_detected(one, two):
     assert abs(two["draws_loss"] - one["loss"]) > 1e-3 * one["loss"]
 
 
 REFUSED = {
-    "batch": "multiple of the number of devices. Received: 7 pictures in a batch, 2 devices",
-    "micro-batch": "multiple of `micro_batch_size`. Received: 6 pictures on a device",
-    "labels": "Every device must have a picture. Received: 1 pictures, 2 devices",
+    "batch": "multiple of the number of devices. Received: 7 images per batch, 2 devices",
+    "micro-batch": "multiple of `micro_batch_size`. Received: 6 images per device",
+    "labels": "There must be at least one image per device. Received: 1 images, 2 devices",
 }
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_shared_is_refused(what, runs):
+def test_unsupported_use_of_devices_is_refused(what, runs):
     assert REFUSED[what] in runs[2][1][what]
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="processes are there before")
-def test_a_model_that_was_made_before_the_devices_is_refused(runs):
-    assert "must be made within `strategy.scope()`" in runs[2][1]["made before"] or (
-        "was made before the distribution" in runs[2][1]["made before"]
+def test_a_model_created_before_the_devices_is_refused(runs):
+    assert "must be created within `strategy.scope()`" in runs[2][1]["created before"] or (
+        "was created before the distribution" in runs[2][1]["created before"]
     )
 
 

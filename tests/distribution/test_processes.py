@@ -24,7 +24,7 @@ LIMIT = 240  # seconds
 
 
 def free_ports(count):
-    """Return the numbers of ports that nobody listens to."""
+    """Return the numbers of free ports."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [str(server.getsockname()[1]) for server in sockets]
     for server in sockets:
@@ -33,7 +33,7 @@ def free_ports(count):
 
 
 def launched(folder, count, job):
-    """Run a job of the program in so many processes; return what each wrote down."""
+    """Run a job of the program in several processes, and return the results of each."""
     given = [free_ports(count), job]
     processes = []
     try:
@@ -91,34 +91,34 @@ def check_alike(found, expected, kind, rtol, atol=0.0):
         np.testing.assert_allclose(found[name], expected[name], rtol, atol, err_msg=name)
 
 
-def test_three_epochs_are_those_of_one_process(one, two):
+def test_three_epochs_agree_with_one_process(one, two):
     check_alike(two[0], one, "run", rtol=1e-4)
 
 
-def test_weights_and_moving_statistics_are_those_of_one_process(one, two):
+def test_weights_and_moving_statistics_agree_with_one_process(one, two):
     check_alike(two[0], one, "weight", rtol=1e-3, atol=1e-4)
 
 
-def test_evaluation_is_that_of_one_process(one, two):
+def test_evaluation_agrees_with_one_process(one, two):
     check_alike(two[0], one, "evaluated", rtol=1e-4)
 
 
-def test_prediction_gives_every_process_all_rows(one, two):
+def test_every_process_predicts_all_rows(one, two):
     for found in two:
         check_alike(found, one, "predicted", rtol=1e-3, atol=1e-4)
 
 
-def test_fine_tuning_is_that_of_one_process(one, two):
+def test_fine_tuning_agrees_with_one_process(one, two):
     check_alike(two[0], one, "tuned", rtol=1e-3)
     check_alike(two[0], one, "classifier", rtol=1e-3, atol=1e-3)
 
 
-def test_processes_end_with_the_same_of_everything(two):
+def test_processes_end_with_the_same_results(two):
     for name in two[0]:
         np.testing.assert_array_equal(two[0][name], two[1][name], err_msg=name)
 
 
-def test_a_seed_that_was_not_given_is_the_same_in_all_processes(one, two):
+def test_a_drawn_seed_is_the_same_in_all_processes(one, two):
     assert one["seed"] != two[0]["seed"] == two[1]["seed"]
 
 
@@ -127,17 +127,17 @@ def test_processes_with_different_data_are_refused(two):
         assert "Every process must be given the same data" in str(found["refusal"])
 
 
-def test_a_run_that_goes_on_from_a_backup_ends_as_one_that_did_not_stop(two, resumed):
+def test_a_run_resumed_from_a_backup_ends_like_an_uninterrupted_one(two, resumed):
     for found in resumed:
         assert found["epochs"].tolist() == [2]
         check_alike(found, two[0], "weight", rtol=0)
 
 
-def test_one_process_keeps_the_backup(folder, resumed):
+def test_one_process_writes_the_backup(folder, resumed):
     assert [path.name for path in (folder / "2-copy").iterdir()] == ["epoch-3.weights.h5"]
 
 
-def test_the_backup_of_a_run_that_is_done_is_deleted(folder, two):
+def test_the_backup_of_a_finished_run_is_deleted(folder, two):
     assert not (folder / "2-backup").exists()
 
 

@@ -11,7 +11,7 @@ def data(rng):
     return (rng.normal(size=(3, 8))[labels] + 0.1 * rng.normal(size=(60, 8))), labels
 
 
-def test_classes_that_a_plane_separates_are_told_apart(data):
+def test_separable_classes_are_classified_correctly(data):
     features, labels = data
     probe = linear_probe(features[:30], labels[:30])
     assert probe.score(features[30:], labels[30:]) == 1.0
@@ -27,10 +27,10 @@ def test_the_scale_of_a_feature_does_not_matter(data):
     )
 
 
-def test_a_small_c_pulls_towards_equal_probabilities(data):
-    free, held = linear_probe(*data, C=1.0), linear_probe(*data, C=1e-6)
-    np.testing.assert_allclose(held.predict_proba(data[0]), 1 / 3, atol=0.01)
-    assert free.predict_proba(data[0]).max() > 0.9
+def test_a_small_c_leads_to_equal_probabilities(data):
+    weak, strong = linear_probe(*data, C=1.0), linear_probe(*data, C=1e-6)
+    np.testing.assert_allclose(strong.predict_proba(data[0]), 1 / 3, atol=0.01)
+    assert weak.predict_proba(data[0]).max() > 0.9
 
 
 def test_max_iter_limits_the_solver(data):
@@ -39,7 +39,7 @@ def test_max_iter_limits_the_solver(data):
     assert probe[-1].n_iter_[0] == 1
 
 
-def test_tensors_and_columns_of_labels_are_taken(data):
+def test_tensors_and_a_column_of_labels_are_accepted(data):
     features, labels = (keras.ops.convert_to_tensor(array) for array in data)
     assert linear_probe(features, labels[:, None]).score(*data) == 1.0
 
@@ -49,7 +49,7 @@ def test_features_of_another_rank_are_refused(data):
         linear_probe(data[0].reshape(60, 2, 4), data[1])
 
 
-def test_no_features_are_refused():
+def test_empty_features_are_refused():
     with pytest.raises(ValueError, match=r"Received: shape=\(0, 8\)"):
         linear_probe(np.zeros((0, 8)), [])
 
@@ -72,5 +72,5 @@ def test_features_that_are_not_finite_are_refused(value, data):
 
 
 def test_a_single_class_is_refused(data):
-    with pytest.raises(ValueError, match="At least 2 classes.*only 1 in 60 labels"):
+    with pytest.raises(ValueError, match="at least 2 classes.*only 1 in 60 labels"):
         linear_probe(data[0], [1] * 60)

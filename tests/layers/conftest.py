@@ -1,4 +1,4 @@
-"""Pictures, and comparisons of draws with the distribution they should have."""
+"""Images, and comparisons of draws with their expected distribution."""
 
 import keras
 import numpy as np
@@ -8,8 +8,8 @@ STANDARD_ERRORS = 6
 
 
 @pytest.fixture
-def pictures():
-    """Return 5 pictures with edges and smooth parts, uint8, (5, 28, 22, 3)."""
+def images():
+    """Return 5 images with edges and smooth parts, uint8, (5, 28, 22, 3)."""
     rng = np.random.default_rng(5)
     coarse = rng.integers(0, 256, size=(5, 7, 11, 3)).repeat(4, axis=1).repeat(2, axis=2)
     fine = rng.integers(-30, 31, size=(5, 28, 22, 3))
@@ -17,8 +17,8 @@ def pictures():
 
 
 @pytest.fixture
-def check_share():
-    """Return a function that fails unless a share of booleans is `probability`."""
+def check_rate():
+    """Return a function that fails unless booleans are true with a `probability`."""
 
     def check(happened, probability):
         error = np.sqrt(probability * (1 - probability) / happened.size)
@@ -29,19 +29,19 @@ def check_share():
 
 @pytest.fixture
 def check_uniform():
-    """Return a function that fails unless values are drawn from U(low, high).
+    """Return a function that fails unless values are drawn from U(lower, upper).
 
     By the inequality of Dvoretzky, Kiefer and Wolfowitz, the distance of distribution functions
     exceeds d with a chance of at most 2 exp(-2 n d^2): here 1e-8.
     """
 
-    def check(values, low, high):
+    def check(values, lower, upper):
         values = np.sort(keras.ops.convert_to_numpy(values))
         count = len(values)
-        expected = (values - low) / (high - low)
+        expected = (values - lower) / (upper - lower)
         below, up_to = np.arange(count) / count, np.arange(1, count + 1) / count
         distance = max((expected - below).max(), (up_to - expected).max())
-        assert values.min() >= low and values.max() <= high
+        assert values.min() >= lower and values.max() <= upper
         assert distance < np.sqrt(np.log(2e8) / (2 * count))
 
     return check

@@ -1,9 +1,9 @@
-"""Our random views have the distribution of the authors', whose 4000 draws are in tests/golden.
+"""Random views have the distribution of the authors', whose 4000 draws are in tests/golden.
 
-Every comparison is of two estimates, theirs and ours, divided by the standard error of their
-difference. Our pictures come in groups of 16 that share the order of the colour steps: a group
-holds each of the four images four times, so the four draws of an image in a group are averaged
-first, and standard errors come from the scatter of these averages, which are independent.
+Each test compares two estimates, theirs and ours: their difference, divided by its standard error.
+Every 16 consecutive images have the same order of the color steps. Such a group holds each of the
+four images four times: the four draws of an image in a group are averaged first, and standard
+errors come from the variance of these averages, which are independent.
 """
 
 import functools
@@ -15,19 +15,19 @@ import numpy as np
 import pytest
 
 from keras_simclr.layers import (
-    RandomColorJitter,
+    RandomColorDistortion,
     RandomGaussianBlur,
     RandomGrayscale,
     RandomResizedCrop,
     SimCLRAugmenter,
 )
-from keras_simclr.training.views import view_function
+from keras_simclr.layers.views import view_function
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 STAGES = [(32, s) for s in ("crop", "color", "color_half", "full")]
 STAGES += [(96, s) for s in ("crop", "color", "color_half", "full", "blur")]
 IMAGES = 4
-IN_A_GROUP = 4  # draws of one image in a group of 16 pictures
+IN_A_GROUP = 4  # draws of one image in a group of 16 images
 BATCH = 256
 BATCHES = {32: 32, 96: 16}  # 2048 and 1024 draws of each image
 THINNED = {32: 1, 96: 2}  # the reference maps of 96 pixels hold every second row and column
@@ -43,18 +43,18 @@ for_each_stage = pytest.mark.parametrize("size, stage", STAGES)
 
 def layer(size, stage, strength):
     ranges = {"value_range": (0, 1), "seed": 7}
-    jitter = dict.fromkeys(("brightness", "contrast", "saturation"), 0.8 * strength)
-    jitter["hue"] = 0.2 * strength
+    factors = dict.fromkeys(("brightness_factor", "contrast_factor"), 0.8 * strength)
+    factors |= {"saturation_factor": 0.8 * strength, "hue_factor": 0.2 * strength}
     if stage == "crop":
         return RandomResizedCrop(size, **ranges)
     if stage == "color":
         grayscale = RandomGrayscale(value_range=(0, 1), seed=70_000)
-        return keras.Sequential([RandomColorJitter(**jitter, **ranges), grayscale])
+        return keras.Sequential([RandomColorDistortion(**factors, **ranges), grayscale])
     if stage == "color_half":
-        return RandomColorJitter(**jitter, probability=1.0, **ranges)
+        return RandomColorDistortion(**factors, factor=1.0, **ranges)
     if stage == "full":
         return SimCLRAugmenter(size, blur=0.0, **ranges)
-    return RandomGaussianBlur(probability=1.0, border="zeros", **ranges)
+    return RandomGaussianBlur(factor=1.0, border="zeros", **ranges)
 
 
 @functools.cache
@@ -65,18 +65,18 @@ def reference(size):
 
 @functools.cache
 def drawn(size, stage):
-    """Draw the views of a stage and keep what is compared."""
+    """Draw the views of a stage and return what is compared."""
     golden = reference(size)
     square = stage in ("color", "color_half", "blur") and size != 32
     images = golden["images_square" if square else "images"].astype("float32") / 255
     views_of = view_function(layer(size, stage, float(golden["strength"])))
     batch = np.tile(images, (BATCH // IMAGES, 1, 1, 1))
-    centre = golden[f"{stage}_mean"].astype("float32")
+    center = golden[f"{stage}_mean"].astype("float32")
     sums, kept = 0, []
     for step in range(BATCHES[size]):
         views = views_of(batch, step).reshape((-1, IN_A_GROUP, IMAGES, size, size, 3))
         pixels = views[..., :: THINNED[size], :: THINNED[size], :]
-        first, second = averages(pixels - centre)
+        first, second = averages(pixels - center)
         sums = sums + np.stack([x.sum(axis=0) for x in (first, first**2, second, second**2)])
         kept.append({**of_some_pixels(first, second), **of_each_view(views, pixels)})
         if stage == "color":
@@ -118,7 +118,7 @@ def map_scores(size, stage):
     """Return the z-scores of the mean and of the variance of every pixel."""
     golden, ours = reference(size), drawn(size, stage)
     deviation, draws = golden[f"{stage}_std"].astype("float64"), golden["draws"]
-    # Offsets are from their mean, so that the average square is the variance but for a trifle.
+    # Offsets are from their mean, so the average square is nearly the variance.
     mean, mean_square, second, second_square = ours.sums / ours.groups
     of_mean = (mean_square - mean**2) / ours.groups + deviation**2 / draws + ROUNDING**2
     # The variance of one draw is at most that of a group's average times the draws in it.
@@ -143,12 +143,12 @@ def components(difference, few, draws):
 
 
 @for_each_stage
-def test_the_mean_of_every_pixel_is_that_of_the_authors(size, stage):
+def test_the_mean_of_every_pixel_agrees_with_the_authors(size, stage):
     assert np.abs(map_scores(size, stage)[0]).max() < SIGMAS_OF_A_PIXEL
 
 
 @for_each_stage
-def test_the_variance_of_every_pixel_is_that_of_the_authors(size, stage):
+def test_the_variance_of_every_pixel_agrees_with_the_authors(size, stage):
     assert np.abs(map_scores(size, stage)[1]).max() < SIGMAS_OF_A_PIXEL
 
 
@@ -167,14 +167,14 @@ def component_sums(size, stage):
 
 
 @for_each_stage
-def test_pixels_together_have_the_mean_and_variance_of_the_authors(size, stage):
+def test_the_main_components_of_pixels_agree_with_the_authors(size, stage):
     assert np.max(component_sums(size, stage)) < CHI_SQUARE_BOUND
 
 
-def share_scores(found, expected, draws):
-    """Return z-scores of shares of our draws, booleans (groups, 4, ...), against theirs.
+def rate_scores(found, expected, draws):
+    """Return z-scores of rates in our draws, booleans (groups, 4, ...), against theirs.
 
-    The variance of ours is that of groups, but no less than that of independent draws.
+    The variance of ours is that of groups, but at least that of independent draws.
     """
     groups = len(found)
     independent = expected * (1 - expected)
@@ -187,41 +187,41 @@ def share_scores(found, expected, draws):
 
 
 def check_quantiles(size, values, quantiles):
-    """Check the share of our draws, (groups, 4, ...), that lie below each of their quantiles.
+    """Check the rate of our draws, (groups, 4, ...), below each of their quantiles.
 
-    Where many draws have one and the same value, as pictures do that stay as they are, the share
-    below a quantile may jump there: it counts from both sides.
+    If many draws have the same value, as those of images that do not change, the rate may jump at
+    a quantile: both sides of it are checked.
     """
     levels, draws = reference(size)["quantile_levels"], reference(size)["draws"]
     for level, quantile in zip(levels, np.moveaxis(quantiles, 1, 0), strict=True):
-        assert (share_scores(values < quantile - 3e-6, level, draws) < SIGMAS).all(), level
-        assert (share_scores(values <= quantile + 3e-6, level, draws) > -SIGMAS).all(), level
+        assert (rate_scores(values < quantile - 3e-6, level, draws) < SIGMAS).all(), level
+        assert (rate_scores(values <= quantile + 3e-6, level, draws) > -SIGMAS).all(), level
 
 
 @for_each_stage
-def test_the_channel_means_of_views_scatter_as_those_of_the_authors(size, stage):
+def test_the_channel_means_of_views_are_distributed_as_the_authors(size, stage):
     quantiles = reference(size)[f"{stage}_channel_quantiles"]
     check_quantiles(size, drawn(size, stage).channels, quantiles)
 
 
 @for_each_stage
-def test_the_sharpness_of_views_scatters_as_that_of_the_authors(size, stage):
+def test_the_sharpness_of_views_is_distributed_as_the_authors(size, stage):
     quantiles = reference(size)[f"{stage}_gradient_quantiles"]
     check_quantiles(size, drawn(size, stage).gradient, quantiles)
 
 
 def check_rates(size, found, expected):
-    """Check a share for each image, and their average, whose error is half of an image's."""
-    scores = share_scores(found, expected, reference(size)["draws"])
+    """Check the rate of each image, and their average, whose error is half of an image's."""
+    scores = rate_scores(found, expected, reference(size)["draws"])
     assert np.abs(scores).max() < SIGMAS
     assert np.abs(scores.sum()) / 2 < SIGMAS
 
 
 @for_each_stage
-def test_as_many_views_are_grey_as_of_the_authors(size, stage):
+def test_the_rate_of_gray_views_agrees_with_the_authors(size, stage):
     check_rates(size, drawn(size, stage).gray, reference(size)[f"{stage}_frac_gray"])
 
 
 @pytest.mark.parametrize("size", [32, 96])
-def test_as_many_pictures_keep_their_colours_as_of_the_authors(size):
+def test_the_rate_of_unchanged_colors_agrees_with_the_authors(size):
     check_rates(size, drawn(size, "color").unchanged, reference(size)["color_frac_unchanged"])

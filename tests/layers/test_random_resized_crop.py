@@ -1,5 +1,3 @@
-import functools
-
 import keras
 import numpy as np
 import pytest
@@ -8,9 +6,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from keras_simclr.layers import RandomResizedCrop
+from keras_simclr.layers.random_resized_crop import Crop
 
 SIZES = {"32x32": (32, 32, 32), "96x96": (96, 96, 96), "120x100": (120, 100, 96)}
-CHANCE = 1e-8  # that a right distribution fails
+CHANCE = 1e-8  # that the right distribution fails
 
 
 def numbers(tensor):
@@ -24,21 +23,15 @@ def boxes(layer, count, height, width):
     return [side.astype("int64") for side in drawn]
 
 
-@functools.cache
-def any_crop():
-    return RandomResizedCrop(seed=0).sample(4000, 40, 40)
-
-
 def crop(layer, images, box, flip=False):
-    """Apply the layer with the same box, or one box a picture."""
+    """Apply the layer with the same box for all images, or one box per image."""
     top, left, height, width = np.broadcast_to(box, (len(images), 4)).T.astype("float32")
     flip = np.broadcast_to(flip, len(images))
-    sides = {"top": top, "left": left, "height": height, "width": width}
-    return numbers(layer.apply(images, any_crop()._replace(**sides, flip=flip)))
+    return numbers(layer.apply(images, Crop(top, left, height, width, flip)))
 
 
 def with_pillow(image, box, size, kernel):
-    """Cut first, then resize, channel by channel: Pillow averages when it shrinks."""
+    """Crop, then resize channel by channel: Pillow averages when it shrinks."""
     top, left, height, width = box
     part = image[top : top + height, left : left + width].astype("float32")
     planes = [
@@ -49,7 +42,7 @@ def with_pillow(image, box, size, kernel):
 
 
 @pytest.mark.parametrize("size", [32, 96])
-def test_a_box_gives_the_pixels_of_the_authors(golden, size):
+def test_a_box_has_the_pixels_of_the_authors(golden, size):
     reference = golden("crop_resize")
     images = np.repeat(reference["image"][None], len(reference["boxes"]), axis=0)
     found = crop(RandomResizedCrop(size), images, reference["boxes"]) / 255
@@ -57,24 +50,24 @@ def test_a_box_gives_the_pixels_of_the_authors(golden, size):
 
 
 @pytest.mark.parametrize("interpolation, kernel", [("bicubic", 3), ("bilinear", 2)])
-def test_enlarging_is_that_of_pillow(pictures, interpolation, kernel):
+def test_enlarging_agrees_with_pillow(images, interpolation, kernel):
     layer = RandomResizedCrop((40, 37), interpolation=interpolation)
     box = (5, 2, 17, 13)
-    expected = with_pillow(pictures[0], box, (40, 37), kernel)
-    np.testing.assert_allclose(crop(layer, pictures[:1], box)[0], expected, atol=1e-3 * 255)
+    expected = with_pillow(images[0], box, (40, 37), kernel)
+    np.testing.assert_allclose(crop(layer, images[:1], box)[0], expected, atol=1e-3 * 255)
 
 
 @pytest.mark.parametrize("interpolation, kernel", [("bicubic", 3), ("bilinear", 2)])
-def test_shrinking_with_antialias_is_that_of_pillow(pictures, interpolation, kernel):
+def test_shrinking_with_antialias_agrees_with_pillow(images, interpolation, kernel):
     layer = RandomResizedCrop((9, 6), interpolation=interpolation, antialias=True)
     box = (3, 1, 25, 20)
-    expected = with_pillow(pictures[0], box, (9, 6), kernel)
-    np.testing.assert_allclose(crop(layer, pictures[:1], box)[0], expected, atol=1e-3 * 255)
+    expected = with_pillow(images[0], box, (9, 6), kernel)
+    np.testing.assert_allclose(crop(layer, images[:1], box)[0], expected, atol=1e-3 * 255)
 
 
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("antialias, size", [(False, (130, 137)), (True, (61, 45))])
-def test_large_pictures_are_resized_as_by_pillow(rng, antialias, size, flip):
+def test_resizing_large_images_agrees_with_pillow(rng, antialias, size, flip):
     images = rng.integers(0, 256, size=(3, 140, 150, 2), dtype="uint8")
     boxes = np.array([(0, 0, 130, 137), (9, 13, 70, 131), (60, 90, 80, 60)])
     found = crop(RandomResizedCrop(size, antialias=antialias), images, boxes, np.full(3, flip))
@@ -84,30 +77,30 @@ def test_large_pictures_are_resized_as_by_pillow(rng, antialias, size, flip):
         np.testing.assert_allclose(view, expected, atol=1e-3 * 255)
 
 
-def test_a_flipped_view_is_the_mirrored_view(pictures):
-    twice = np.concatenate([pictures, pictures])
+def test_a_flipped_view_is_the_reversed_view(images):
+    twice = np.concatenate([images, images])
     plain, flipped = np.split(
         crop(RandomResizedCrop(16), twice, (4, 3, 15, 12), np.arange(10) >= 5), 2
     )
     np.testing.assert_allclose(flipped, plain[:, :, ::-1], atol=1e-3)
 
 
-def test_a_box_of_one_pixel_gives_its_colour(pictures):
-    found = crop(RandomResizedCrop((5, 8)), pictures, (27, 0, 1, 1))
-    expected = np.broadcast_to(pictures[:, 27:28, :1], (5, 5, 8, 3))
+def test_a_box_of_one_pixel_has_its_color(images):
+    found = crop(RandomResizedCrop((5, 8)), images, (27, 0, 1, 1))
+    expected = np.broadcast_to(images[:, 27:28, :1], (5, 5, 8, 3))
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-def test_pixels_outside_of_the_box_do_not_count(pictures):
-    other = 255 - pictures
-    other[:, 9:20, 6:16] = pictures[:, 9:20, 6:16]
-    found = crop(RandomResizedCrop(20), np.concatenate([pictures, other]), (9, 6, 11, 10))
+def test_pixels_outside_the_box_do_not_count(images):
+    other = 255 - images
+    other[:, 9:20, 6:16] = images[:, 9:20, 6:16]
+    found = crop(RandomResizedCrop(20), np.concatenate([images, other]), (9, 6, 11, 10))
     np.testing.assert_allclose(found[:5], found[5:], atol=1e-3)
 
 
-def test_the_whole_picture_at_its_own_size_stays_as_it_is(pictures):
-    found = crop(RandomResizedCrop(), pictures, (0, 0, 28, 22))
-    np.testing.assert_allclose(found, pictures, atol=1e-3)
+def test_the_whole_image_at_its_own_size_does_not_change(images):
+    found = crop(RandomResizedCrop(), images, (0, 0, 28, 22))
+    np.testing.assert_allclose(found, images, atol=1e-3)
 
 
 def test_values_are_not_clipped():
@@ -117,22 +110,22 @@ def test_values_are_not_clipped():
     assert found.min() < -5 and found.max() > 260
 
 
-def test_without_training_the_whole_picture_is_resized(pictures):
+def test_without_training_the_whole_image_is_resized(images):
     layer = RandomResizedCrop((31, 17), horizontal_flip=1.0)
-    found = numbers(layer(pictures, training=False))
-    np.testing.assert_allclose(found, crop(layer, pictures, (0, 0, 28, 22)), atol=1e-3)
+    found = numbers(layer(images, training=False))
+    np.testing.assert_allclose(found, crop(layer, images, (0, 0, 28, 22)), atol=1e-3)
 
 
 @pytest.mark.parametrize("given, expected", [(24, (24, 24)), ((12, 30), (12, 30))])
-def test_the_size_of_views(pictures, given, expected):
+def test_the_views_have_the_size_given(images, given, expected):
     layer = RandomResizedCrop(given)
-    assert tuple(layer(pictures).shape) == (5, *expected, 3)
+    assert tuple(layer(images).shape) == (5, *expected, 3)
 
 
 @pytest.mark.parametrize(
     "given, expected", [(None, (28, 22)), (24, (24, 24)), ((12, 30), (12, 30))]
 )
-def test_the_size_of_views_is_known_beforehand(given, expected):
+def test_the_size_of_the_views_is_known_without_a_call(given, expected):
     images = keras.Input((28, 22, 3))
     assert tuple(RandomResizedCrop(given)(images).shape) == (None, *expected, 3)
 
@@ -143,14 +136,14 @@ def quantity(name, top, left, height, width):
         "left": left,
         "height": height,
         "width": width,
-        "area": height * width,
+        "scale": height * width,
         "aspect ratio": np.round(width / height, 6),
     }[name]
 
 
 @pytest.fixture(scope="module", params=SIZES)
 def two_samples(request):
-    """Return a function from a quantity's name to the values of our boxes and theirs."""
+    """Return a function from the name of a quantity to its values in our boxes and in theirs."""
     height, width, size = SIZES[request.param]
     ours = boxes(RandomResizedCrop(size, seed=11), 100_000, height, width)
 
@@ -162,7 +155,7 @@ def two_samples(request):
     return values
 
 
-QUANTITIES = ["area", "aspect ratio", "top", "left", "height", "width"]
+QUANTITIES = ["scale", "aspect ratio", "top", "left", "height", "width"]
 
 
 @pytest.mark.parametrize("name", QUANTITIES)
@@ -170,13 +163,13 @@ def test_boxes_have_the_distribution_of_the_authors(two_samples, golden, name):
     """Two-sample Kolmogorov and Smirnov: P(distance > d) is about 2 exp(-2 d^2 n m / (n + m))."""
     ours, theirs = (np.sort(values) for values in two_samples(golden, name))
     at = np.union1d(ours, theirs)
-    shares = [np.searchsorted(v, at, side="right") / len(v) for v in (ours, theirs)]
+    fractions = [np.searchsorted(v, at, side="right") / len(v) for v in (ours, theirs)]
     size = len(ours) * len(theirs) / (len(ours) + len(theirs))
-    assert np.abs(shares[0] - shares[1]).max() < np.sqrt(np.log(2 / CHANCE) / (2 * size))
+    assert np.abs(fractions[0] - fractions[1]).max() < np.sqrt(np.log(2 / CHANCE) / (2 * size))
 
 
 @pytest.mark.parametrize("name", ["top", "left", "height", "width"])
-def test_every_side_and_place_is_as_frequent_as_the_authors(two_samples, golden, name):
+def test_every_side_and_position_is_as_frequent_as_the_authors(two_samples, golden, name):
     """Two-sample chi-square, which with k degrees exceeds k + 2 sqrt(k t) + 2 t by e^-t at most."""
     ours, theirs = two_samples(golden, name)
     counts = np.stack([np.bincount(v, minlength=121) for v in (ours, theirs)])
@@ -191,55 +184,55 @@ def test_every_side_and_place_is_as_frequent_as_the_authors(two_samples, golden,
 
 @pytest.mark.parametrize("height, width", [(4, 4), (4, 41), (37, 5), (64, 48)])
 @pytest.mark.parametrize("aspect_ratio", [(3 / 4, 4 / 3), (0.05, 20.0)])
-def test_boxes_lie_inside_the_picture(height, width, aspect_ratio):
-    layer = RandomResizedCrop((20, 30), area=(1e-4, 1.0), aspect_ratio=aspect_ratio, seed=2)
+def test_boxes_are_inside_the_image(height, width, aspect_ratio):
+    layer = RandomResizedCrop((20, 30), scale=(1e-4, 1.0), aspect_ratio=aspect_ratio, seed=2)
     top, left, box_height, box_width = boxes(layer, 4000, height, width)
     assert min(top.min(), left.min()) >= 0
     assert min(box_height.min(), box_width.min()) >= 1
     assert (top + box_height).max() <= height and (left + box_width).max() <= width
 
 
-def test_boxes_keep_to_the_area_and_the_aspect_ratio():
-    layer = RandomResizedCrop(64, area=(0.3, 0.5), aspect_ratio=(0.8, 1.25), seed=3)
+def test_boxes_have_the_area_and_the_aspect_ratio_given():
+    layer = RandomResizedCrop(64, scale=(0.3, 0.5), aspect_ratio=(0.8, 1.25), seed=3)
     _, _, height, width = boxes(layer, 4000, 200, 220)
-    share = height * width / (200 * 220)
-    assert 0.3 <= share.min() < 0.31 and 0.49 < share.max() <= 0.5
+    area = height * width / (200 * 220)
+    assert 0.3 <= area.min() < 0.31 and 0.49 < area.max() <= 0.5
     assert 0.79 < (width / height).min() < 0.82 and 1.2 < (width / height).max() < 1.27
 
 
-def test_the_aspect_ratio_is_that_of_the_views():
+def test_the_aspect_ratio_is_relative_to_that_of_the_views():
     _, _, height, width = boxes(RandomResizedCrop((20, 50), seed=3), 4000, 200, 220)
     ratio = width / height
     assert 0.74 * 2.5 < ratio.min() < 0.8 * 2.5 and 1.25 * 2.5 < ratio.max() < 1.36 * 2.5
 
 
-def test_boxes_cover_at_least_what_is_asked_for():
+def test_boxes_cover_at_least_the_area_given():
     layer = RandomResizedCrop(32, min_object_covered=0.6, seed=3)
     _, _, height, width = boxes(layer, 4000, 50, 50)
     assert 0.6 <= (height * width).min() / 2500 < 0.63
 
 
-def test_where_no_box_is_allowed_it_is_the_whole_picture():
-    layer = RandomResizedCrop(32, area=(0.9, 1.0), aspect_ratio=(0.1, 0.2), seed=3)
+def test_without_a_valid_box_it_is_the_whole_image():
+    layer = RandomResizedCrop(32, scale=(0.9, 1.0), aspect_ratio=(0.1, 0.2), seed=3)
     drawn = np.array(boxes(layer, 4000, 40, 40))
     assert (drawn == np.array([[0], [0], [40], [40]])).all()
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 0.5, 1.0])
-def test_as_many_views_are_mirrored_as_asked_for(check_share, probability):
+def test_views_are_flipped_with_the_probability_given(check_rate, probability):
     layer = RandomResizedCrop(32, horizontal_flip=probability, seed=4)
     flip = numbers(layer.sample(4000, 40, 40).flip)
     if probability in (0, 1):
         assert (flip == bool(probability)).all()
     else:
-        check_share(flip, probability)
+        check_rate(flip, probability)
 
 
-def test_views_are_not_mirrored_unless_asked_for():
+def test_views_are_not_flipped_by_default():
     assert not numbers(RandomResizedCrop(32).sample(4000, 40, 40).flip).any()
 
 
-def test_each_picture_has_its_own_box():
+def test_each_image_has_its_own_box():
     drawn = np.array(boxes(RandomResizedCrop(32, seed=5), 4000, 200, 220))
     assert len(np.unique(drawn, axis=1).T) > 3900
 
@@ -250,10 +243,10 @@ def test_each_picture_has_its_own_box():
         ({"image_size": 0}, "`image_size` must .*Received: image_size=0"),
         ({"image_size": (8, -1)}, r"`image_size` must .*Received: image_size=\(8, -1\)"),
         ({"image_size": (8, 8, 3)}, r"`image_size` must .*Received: image_size=\(8, 8, 3\)"),
-        ({"area": (0, 1)}, r"`area` must .*Received: area=\(0, 1\)"),
-        ({"area": (0.5, 0.2)}, r"`area` must .*Received: area=\(0.5, 0.2\)"),
-        ({"area": (0.5, 1.1)}, r"`area` must .*Received: area=\(0.5, 1.1\)"),
-        ({"area": (float("nan"), 1)}, r"`area` must .*Received: area=\(nan, 1\)"),
+        ({"scale": (0, 1)}, r"`scale` must .*Received: scale=\(0, 1\)"),
+        ({"scale": (0.5, 0.2)}, r"`scale` must .*Received: scale=\(0.5, 0.2\)"),
+        ({"scale": (0.5, 1.1)}, r"`scale` must .*Received: scale=\(0.5, 1.1\)"),
+        ({"scale": (float("nan"), 1)}, r"`scale` must .*Received: scale=\(nan, 1\)"),
         ({"aspect_ratio": (0, 1)}, r"`aspect_ratio` must .*Received: aspect_ratio=\(0, 1\)"),
         ({"aspect_ratio": (2, 1)}, r"`aspect_ratio` must .*Received: aspect_ratio=\(2, 1\)"),
         ({"horizontal_flip": 1.5}, "`horizontal_flip` must .*Received: horizontal_flip=1.5"),
@@ -263,13 +256,13 @@ def test_each_picture_has_its_own_box():
         ({"value_range": (1, 0)}, r"`value_range` must .*Received: value_range=\(1, 0\)"),
     ],
 )
-def test_a_wrong_argument_is_refused(arguments, received):
+def test_a_wrong_argument_raises(arguments, received):
     with pytest.raises(ValueError, match=received):
         RandomResizedCrop(**arguments)
 
 
-def test_pictures_too_small_to_be_cropped_are_refused():
-    with pytest.raises(ValueError, match=r"must have at least 4 .*Received: shape=\(1, 3, 8, 3\)"):
+def test_images_too_small_to_be_cropped_raise():
+    with pytest.raises(ValueError, match=r"at least 4 pixels .*Received: shape=\(1, 3, 8, 3\)"):
         RandomResizedCrop(8)(np.zeros((1, 3, 8, 3), "uint8"))
 
 
@@ -282,7 +275,7 @@ def test_pictures_too_small_to_be_cropped_are_refused():
     dtype=st.sampled_from(["uint8", "int32", "float16", "float32"]),
     options=st.tuples(st.sampled_from(["bicubic", "bilinear"]), st.booleans()),
 )
-def test_any_box_of_any_picture_gives_a_finite_view(data, size, out, channels, dtype, options):
+def test_any_box_of_any_image_has_a_finite_view(data, size, out, channels, dtype, options):
     height, width = size
     top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     box = (

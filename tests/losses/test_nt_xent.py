@@ -35,7 +35,7 @@ def test_the_loss_is_algorithm_1_of_the_paper(rng, temperature):
 
 
 @pytest.mark.parametrize("case", range(6))
-def test_the_loss_is_half_of_what_the_authors_print(golden, case):
+def test_the_loss_is_half_of_what_the_authors_report(golden, case):
     reference = golden("ntxent")
     z_a, z_b = np.split(reference[f"c{case}_hidden"], 2)
     loss = NTXentLoss(
@@ -56,13 +56,13 @@ def test_the_gradient_is_that_of_the_authors(golden, gradient, case):
 
 
 @pytest.mark.parametrize("pairs", [2, 3, 64])
-def test_a_collapsed_model_has_the_logarithm_of_its_rivals_as_loss(pairs):
+def test_the_loss_of_a_collapsed_model_is_the_logarithm_of_the_number_of_other_views(pairs):
     z = np.full((pairs, 16), 0.3, "float32")
     assert float(NTXentLoss(0.1)(z, z)) == pytest.approx(np.log(2 * pairs - 1), rel=1e-5)
 
 
-def test_a_view_is_not_its_own_rival(rng):
-    z = np.eye(4, dtype="float32")  # all rivals are orthogonal: 6 of similarity 0 and the pair
+def test_a_view_is_not_its_own_negative():
+    z = np.eye(4, dtype="float32")  # orthogonal: 6 negatives of similarity 0, and the positive
     expected = -np.log(np.exp(1 / 0.5) / (np.exp(1 / 0.5) + 6))
     assert float(NTXentLoss(0.5)(z, z)) == pytest.approx(expected, rel=1e-5)
 
@@ -79,7 +79,7 @@ def test_both_views_are_anchors():
     )
 
 
-def test_only_the_direction_of_an_embedding_counts(rng):
+def test_only_the_direction_of_an_embedding_matters(rng):
     z_a, z_b = rng.normal(size=(2, 5, 3)).astype("float32")
     scale = rng.uniform(0.1, 10, size=(5, 1)).astype("float32")
     np.testing.assert_allclose(
@@ -99,10 +99,10 @@ def test_the_gradient_of_equal_views_is_finite(gradient):
     assert np.isfinite(gradient(lambda z: NTXentLoss(0.05)(*keras.ops.split(z, 2)), z)).all()
 
 
-def test_accuracy_counts_the_anchors_whose_positive_comes_first():
+def test_accuracy_is_1_for_the_anchors_whose_positive_is_the_nearest():
     z_a = np.array([[1, 0], [0, 1]], "float32")
     z_b = np.array([[0.9, 0.1], [0.8, 0.2]], "float32")
-    # Only for the last view, 0.24 from its pair, is another one nearer: 0.97 and 0.99.
+    # Only the last view, of similarity 0.24 to its positive, is nearer to others: 0.97 and 0.99.
     assert numbers(contrastive_accuracy(z_a, z_b)).tolist() == [1, 1, 1, 0]
 
 
@@ -111,19 +111,19 @@ def test_accuracy_of_a_collapsed_model_is_zero(rng):
     assert numbers(contrastive_accuracy(z, z)).sum() == 0
 
 
-@pytest.mark.parametrize("temperature", [0, -1.0, float("nan")])
+@pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), "auto"])
 def test_a_temperature_that_is_not_positive_is_refused(temperature):
     with pytest.raises(ValueError, match="`temperature` must be positive. Received: temperature="):
         NTXentLoss(temperature)
 
 
-@pytest.mark.parametrize("block_size", [0, -1, 2.5, "all"])
-def test_a_block_size_that_is_no_positive_integer_is_refused(block_size):
-    with pytest.raises(ValueError, match="`block_size` must be a positive integer"):
-        NTXentLoss(block_size=block_size)
+@pytest.mark.parametrize("chunk_size", [0, -1, 2.5, True, "all"])
+def test_a_chunk_size_that_is_not_a_positive_integer_is_refused(chunk_size):
+    with pytest.raises(ValueError, match="`chunk_size` must be a positive integer"):
+        NTXentLoss(chunk_size=chunk_size)
 
 
-def test_the_loss_comes_back_from_its_config():
-    loss = NTXentLoss(0.3, normalize=False, block_size=7)
+def test_the_loss_is_recreated_from_its_config():
+    loss = NTXentLoss(0.3, normalize=False, chunk_size=7)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
-    assert (again.temperature, again.normalize, again.block_size) == (0.3, False, 7)
+    assert (again.temperature, again.normalize, again.chunk_size) == (0.3, False, 7)

@@ -7,7 +7,7 @@ from keras_simclr import ResNet, SimCLR
 from keras_simclr.models.encoder import build_encoder
 
 
-def test_a_backbone_of_ours_sees_pictures_between_0_and_1():
+def test_a_resnet_of_this_package_receives_images_in_0_1():
     encoder = build_encoder(ResNet(18), (16, 16, 3), (-1, 1))
     scaled = keras.Model(encoder.input, encoder.get_layer("to_unit_range").output)
     images = np.array([-1, 0, 1], "float32").reshape(3, 1, 1, 1) * np.ones(
@@ -16,7 +16,7 @@ def test_a_backbone_of_ours_sees_pictures_between_0_and_1():
     np.testing.assert_allclose(scaled.predict(images, verbose=0)[:, 0, 0, 0], [0, 0.5, 1])
 
 
-def test_a_backbone_handed_in_sees_pictures_unchanged():
+def test_any_other_backbone_receives_unchanged_images():
     encoder = build_encoder(layers.Identity(), (4, 4, 3), (0, 255))
     images = np.full((2, 4, 4, 3), 200, "uint8")
     np.testing.assert_allclose(encoder.predict(images, verbose=0), np.full((2, 3), 200))
@@ -28,13 +28,13 @@ def test_a_feature_map_is_averaged():
     assert encoder.predict(images, verbose=0) == pytest.approx(1.5)
 
 
-def test_a_vector_is_taken_as_it_is():
+def test_a_feature_vector_does_not_change():
     encoder = build_encoder(lambda images: keras.ops.max(images, axis=(1, 2)), (2, 2, 1), (0, 255))
     images = np.arange(4.0).reshape(1, 2, 2, 1)
     assert encoder.predict(images, verbose=0) == pytest.approx(3.0)
 
 
-def test_tokens_are_refused_with_the_cure():
+def test_the_error_for_tokens_says_how_to_select_one():
     with pytest.raises(ValueError, match=r"\[:, 0\]"):
         build_encoder(layers.Reshape((16, 3)), (4, 4, 3), (0, 255))
 
@@ -51,7 +51,7 @@ def test_a_backbone_with_a_full_input_shape_builds_at_once():
 
 
 @pytest.mark.parametrize("name", ["MobileNetV3Small", "ResNet50V2"])
-def test_keras_applications_serve_as_backbone(name):
+def test_keras_applications_can_be_the_backbone(name):
     application = getattr(keras.applications, name)
     backbone = application(weights=None, include_top=False, input_shape=(None, None, 3))
     encoder = build_encoder(backbone, (40, 40, 3), (0, 255))

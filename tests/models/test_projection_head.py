@@ -39,7 +39,7 @@ def test_it_computes_dense_relu_dense(rng):
     )
 
 
-def test_training_normalises_over_the_batch(rng):
+def test_training_normalizes_over_the_batch(rng):
     z = keras.ops.convert_to_numpy(
         built()(rng.normal(size=(64, 6)).astype("float32"), training=True)
     )

@@ -136,32 +136,32 @@ def relative_difference(found, expected):
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_h_is_the_authors(net):
+def test_h_agrees_with_the_authors(net):
     h = drawn_network(net)[0].predict(reference(net)["x"], verbose=0)
     assert relative_difference(h, reference(net)["h"]) < 1e-4
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_z_is_the_authors(net):
+def test_z_agrees_with_the_authors(net):
     encoder, head = drawn_network(net)
     z = head(encoder.predict(reference(net)["x"], verbose=0))
     assert relative_difference(z, reference(net)["z"]) < 1e-4
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_h_in_training_is_the_authors(net):
+def test_h_in_training_agrees_with_the_authors(net):
     # Norms over four pooled values: the authors' own numbers move by 1e-4 between two machines.
     assert relative_difference(after_one_training_call(net)[0], reference(net)["h_train"]) < 2e-3
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_the_moving_mean_after_a_training_call_is_the_authors(net):
+def test_the_moving_mean_after_a_training_call_agrees_with_the_authors(net):
     expected = reference(net)["bn0_mean_after_train"]
     assert relative_difference(after_one_training_call(net)[1], expected) < 1e-5
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_the_moving_variance_after_a_training_call_is_the_authors(net):
+def test_the_moving_variance_after_a_training_call_agrees_with_the_authors(net):
     expected = reference(net)["bn0_variance_after_train"]
     assert relative_difference(after_one_training_call(net)[2], expected) < 1e-5
 
@@ -210,7 +210,7 @@ def test_the_width_multiplies_the_width_of_h(unfilled):
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_pictures_have_any_number_of_channels(channels):
+def test_images_have_any_number_of_channels(channels):
     encoder = encoder_of(ResNet(18), channels=channels)
     assert encoder.predict(np.ones((2, 32, 32, channels)), verbose=0).shape == (2, 512)
 
@@ -261,7 +261,7 @@ def below(frames, function):
     return function() if frames == 0 else below(frames - 1, function)
 
 
-def test_the_deepest_network_keeps_off_pythons_recursion_limit(unfilled):
+def test_the_deepest_network_stays_below_pythons_recursion_limit(unfilled):
     network = below(100, lambda: unfilled(ResNet(200, sk_ratio=0.0625), (64, 64)))
     assert network.output_shape == (None, 2, 2, 2048)
 
@@ -299,20 +299,20 @@ def test_kernels_start_with_variance_1_over_their_inputs(kernels):
     assert kernels[0].var() * 9 * 256 == pytest.approx(1, rel=0.02)
 
 
-def test_no_two_kernels_start_alike(kernels):
+def test_no_two_kernels_start_with_the_same_values(kernels):
     assert not np.array_equal(*kernels)
 
 
 # Saving
 
 
-def test_it_comes_back_from_its_config():
+def test_it_is_restored_from_its_config():
     resnet = ResNet(101, width=2, sk_ratio=0.0625, stem="cifar")
     config = keras.saving.serialize_keras_object(resnet)
     assert keras.saving.deserialize_keras_object(config) == resnet
 
 
-def test_networks_of_other_arguments_differ():
+def test_networks_with_different_arguments_differ():
     assert ResNet(50) != ResNet(50, width=2)
 
 
@@ -341,13 +341,13 @@ np.save(r"{path}/found.npy", found)
 
 
 @pytest.mark.parametrize("net", ["resnet18_cifar", "resnet50_sk"])
-def test_a_saved_network_opens_without_this_package_at_another_size(net, tmp_path):
+def test_a_saved_network_loads_without_this_package_at_another_size(net, tmp_path):
     assert difference_in_another_process(net, keras.backend.backend(), tmp_path) < 1e-5
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="one backend saves for all")
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_a_network_saved_on_tensorflow_opens_on(backend, tmp_path):
+def test_a_network_saved_on_tensorflow_loads_on(backend, tmp_path):
     assert difference_in_another_process("resnet50_sk", backend, tmp_path) < 1e-4
 
 
@@ -360,7 +360,7 @@ def test_a_name_stands_for_a_depth(depth):
 
 
 @pytest.mark.parametrize("name", ["resnet51", "ResNet50", "resnet", "50", ""])
-def test_an_unknown_name_lists_the_known(name):
+def test_the_error_for_an_unknown_name_lists_the_known_ones(name):
     with pytest.raises(ValueError, match=f"resnet18.*resnet200. Received: '{name}'"):
         resnet_by_name(name)
 
@@ -373,7 +373,7 @@ def test_an_unknown_name_lists_the_known(name):
         ({"sk_ratio": 0.0625}, True),
     ],
 )
-def test_it_tells_whether_it_is_wide_or_selective(arguments, expected):
+def test_wide_and_selective_networks_are_recognized(arguments, expected):
     assert ResNet(50, **arguments).is_wide_or_selective is expected
 
 
@@ -391,7 +391,7 @@ def test_a_width_that_is_not_a_positive_integer_is_refused(width):
 
 @pytest.mark.parametrize("sk_ratio", [-0.1, 1.5, float("nan"), "0.0625", None])
 def test_an_sk_ratio_outside_of_0_to_1_is_refused(sk_ratio):
-    with pytest.raises(ValueError, match="`sk_ratio` must lie between 0 .* Received: sk_ratio="):
+    with pytest.raises(ValueError, match=r"`sk_ratio` must be .* \[0, 1\]. Received: sk_ratio="):
         ResNet(50, sk_ratio=sk_ratio)
 
 

@@ -79,6 +79,11 @@ def test_the_momentum_after_six_steps_is_that_of_the_authors(golden, variant):
         )
 
 
+def test_the_default_learning_rate_is_0_3():
+    found = one_step("dense/bias", [3.0, 4.0], [1.0, -2.0])
+    np.testing.assert_allclose(found, [2.7, 4.6], rtol=1e-6)
+
+
 def test_one_step_in_closed_form():
     # g + decay * w = [0, 4] + 0.5 * [3, 4] = [1.5, 6]; ratio 0.01 * 5 / sqrt(38.25); rate 2
     found = one_step(
@@ -102,7 +107,7 @@ def test_the_length_of_a_first_step_does_not_depend_on_the_gradients_length():
     np.testing.assert_allclose(long, [3.0, 3.5], rtol=1e-6)
 
 
-def test_a_variable_that_starts_at_zero_takes_a_plain_step():
+def test_a_variable_that_starts_at_zero_is_not_adapted():
     found = one_step("dense/kernel", [0.0, 0.0], [1.0, -2.0], learning_rate=0.5)
     np.testing.assert_allclose(found, [-0.5, 1.0], rtol=1e-6)
 
@@ -121,12 +126,12 @@ def test_a_zero_gradient_without_decay_changes_nothing():
         "head_supervised/linear_layer/kernel",
     ],
 )
-def test_biases_norms_and_the_supervised_head_take_plain_steps(path):
+def test_biases_normalizations_and_the_supervised_head_are_excluded(path):
     found = one_step(path, [3.0, 4.0], [0.0, 2.0], learning_rate=0.5, weight_decay=0.1)
     np.testing.assert_allclose(found, [3.0, 3.0], rtol=1e-6)
 
 
-def test_no_norm_of_keras_applications_is_decayed_or_adapted():
+def test_normalizations_of_keras_applications_are_excluded():
     model = keras.applications.MobileNet((32, 32, 3), alpha=0.25, weights=None)
     layers = [layer for layer in model.layers if "BatchNorm" in type(layer).__name__]
     norms = [v for layer in layers for v in layer.trainable_variables]
@@ -146,7 +151,7 @@ def test_other_patterns_can_be_excluded():
     assert np.linalg.norm(adapted - [3.0, 4.0]) == pytest.approx(0.5 * 0.001 * 5, rel=1e-3)
 
 
-def test_adaptation_can_have_a_list_of_its_own():
+def test_adaptation_can_exclude_other_patterns():
     options = {"learning_rate": 1.0, "weight_decay": 0.5, "trust_coefficient": 0.1}
     found = one_step(
         "dense/bias", [3.0, 4.0], [0.0, 2.0], exclude_from_adaptation=["kernel$"], **options
@@ -154,14 +159,14 @@ def test_adaptation_can_have_a_list_of_its_own():
     np.testing.assert_allclose(found, [3.0, 3.5], rtol=1e-6)  # adapted, not decayed
 
 
-def test_an_empty_list_for_adaptation_excludes_nothing_from_it():
+def test_an_empty_list_excludes_nothing_from_adaptation():
     found = one_step(
         "dense/bias", [3.0, 4.0], [0.0, 2.0], learning_rate=1.0, exclude_from_adaptation=[]
     )
     assert np.linalg.norm(found - [3.0, 4.0]) == pytest.approx(0.001 * 5, rel=1e-3)
 
 
-def test_keras_own_way_of_excluding_from_decay_is_heard():
+def test_exclude_from_weight_decay_of_keras_works():
     optimizer = LARS(1.0, weight_decay=0.5, trust_coefficient=0.1)
     optimizer.exclude_from_weight_decay(var_names=["kernel"])
     w = variable("dense/kernel", [3.0, 4.0])
@@ -184,7 +189,7 @@ def test_norms_of_half_precision_variables_do_not_overflow(dtype):
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS, ids=str)
-def test_fit_takes_the_steps_of_the_formula(execution):
+def test_fit_follows_the_formula(execution):
     inputs = np.array([[1.0, 2.0, 2.0]], "float32")  # the gradient of the output
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile(
@@ -203,7 +208,7 @@ def test_fit_takes_the_steps_of_the_formula(execution):
     np.testing.assert_allclose(numbers(model.layers[0].bias), [b], rtol=1e-5)
 
 
-def test_the_config_makes_the_same_optimizer():
+def test_the_optimizer_is_recreated_from_its_config():
     optimizer = LARS(
         0.3,
         momentum=0.7,
@@ -228,7 +233,7 @@ def test_the_config_makes_the_same_optimizer():
     assert config["clipnorm"] == 2.0
 
 
-def test_a_saved_compiled_model_goes_on_as_if_it_had_not_stopped(rng, tmp_path):
+def test_a_saved_model_resumes_as_if_it_had_not_been_interrupted(rng, tmp_path):
     x, y = rng.normal(size=(8, 3)).astype("float32"), rng.normal(size=(8, 2)).astype("float32")
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model.compile(LARS(warmup_cosine(2.0, 10, 2), trust_coefficient=0.1), loss="mse")
@@ -247,7 +252,15 @@ def test_a_saved_compiled_model_goes_on_as_if_it_had_not_stopped(rng, tmp_path):
     ("options", "message"),
     [
         ({"momentum": 1.0}, "`momentum` must be at least 0 and below 1. Received: momentum=1.0"),
-        ({"weight_decay": -0.1}, "`weight_decay` must be at least 0. Received: weight_decay=-0.1"),
+        ({"momentum": -0.1}, "`momentum` must be at least 0 and below 1. Received"),
+        (
+            {"weight_decay": -0.1},
+            "`weight_decay` must be .* at least 0. Received: weight_decay=-0.1",
+        ),
+        (
+            {"weight_decay": None},
+            "`weight_decay` must be .* at least 0. Received: weight_decay=None",
+        ),
         ({"trust_coefficient": 0.0}, "`trust_coefficient` must be positive. Received"),
         ({"exclude": "bias$"}, r"`exclude` must be a list .* Write \['bias\$'\]"),
         ({"exclude": ["("]}, "`exclude` must hold regular expressions. Received: '\\('"),

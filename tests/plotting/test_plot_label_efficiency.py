@@ -27,7 +27,7 @@ def test_bars_are_standard_errors_of_the_mean(axes):
     np.testing.assert_allclose(ends, [[0.542265, 0.657735], [0.9, 0.9]], atol=1e-6)
 
 
-def test_a_single_draw_has_no_error(axes):
+def test_a_single_draw_has_no_error_bar(axes):
     (bars,) = axes.containers[1].lines[2]
     assert all(np.ptp(segment[:, 1]) == 0 for segment in bars.get_segments())
 
@@ -44,6 +44,10 @@ def test_accuracy_is_in_percent(axes):
     assert all(label.get_text().endswith("%") for label in axes.get_yticklabels())
 
 
+def test_the_axes_are_labeled(axes):
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("labels per class", "accuracy")
+
+
 def test_methods_are_named(axes):
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["SimCLR", "pixels"]
 
@@ -54,6 +58,6 @@ def test_the_figure_can_be_saved(tmp_path):
 
 
 @pytest.mark.parametrize("results", [{}, {"SimCLR": {}}])
-def test_nothing_to_draw_is_refused(results):
-    with pytest.raises(ValueError, match="must hold methods with accuracies"):
+def test_empty_results_are_refused(results):
+    with pytest.raises(ValueError, match="`results` must contain accuracies.*Received: results={"):
         plot_label_efficiency(results)

@@ -17,7 +17,7 @@ def half_precision():
     keras.config.set_dtype_policy("float32")
 
 
-def pictures(batches):
+def make_images(batches):
     rng = np.random.default_rng(0)
     return rng.integers(0, 256, (BATCH * batches, SIZE, SIZE, 3)).astype("uint8")
 
@@ -39,7 +39,7 @@ def model_of(initial_scale, steepness, rate):
 
 
 def fit(model, batches, **arguments):
-    history = model.fit(pictures(batches), batch_size=BATCH, verbose=0, **arguments)
+    history = model.fit(make_images(batches), batch_size=BATCH, verbose=0, **arguments)
     return history.history["loss"]
 
 
@@ -47,7 +47,7 @@ def scale_of(model):
     return float(ops.convert_to_numpy(model.optimizer.dynamic_scale))
 
 
-def test_gradients_that_overflow_at_any_scale_end_the_run():
+def test_gradients_that_overflow_at_any_loss_scale_raise():
     """Sixteen steps, all skipped, take the scale from 2^15 below 1."""
     model = model_of(2.0**15, steepness=1e8, rate=0.1)
     model.build((None, SIZE, SIZE, 3))
@@ -60,14 +60,14 @@ def test_gradients_that_overflow_at_any_scale_end_the_run():
         np.testing.assert_array_equal(now, then)
 
 
-def test_a_scale_that_only_adapts_trains_on():
+def test_training_continues_while_the_loss_scale_adapts():
     model = model_of(2.0**40, steepness=1.0, rate=0.1)
     losses = fit(model, batches=40, epochs=3)
     assert 1 <= scale_of(model) < 2.0**30
     assert losses[-1] < losses[0] / 2
 
 
-def test_a_scale_that_was_chosen_below_one_trains_on():
+def test_training_continues_if_the_initial_loss_scale_is_below_one():
     model = model_of(2.0**-20, steepness=1e8, rate=0.1)
     losses = fit(model, batches=20, epochs=2)
     assert scale_of(model) == 2.0**-20

@@ -11,6 +11,7 @@ from keras_simclr import ProjectionHead, SimCLR, SimCLRAugmenter, nt_xent
 from keras_simclr.models.classifier import build_classifier
 from keras_simclr.models.resnet import ResNet
 from keras_simclr.optimizers import LARS
+from keras_simclr.training.step import StepInputs, embed_views
 
 SIZE, STEPS, EPOCHS = 12, 4, 50
 POLICIES = ["mixed_float16", "mixed_bfloat16"]
@@ -31,8 +32,8 @@ def policy(request):
         yield request.param
 
 
-def pictures(count=64):
-    """Return pictures of 3x3 squares of random colours."""
+def make_images(count=64):
+    """Return images of 3x3 squares of random colors."""
     squares = np.random.default_rng(0).uniform(0, 255, (count, 3, 3, 3))
     return np.kron(squares, np.ones((1, 4, 4, 1))).astype("uint8")
 
@@ -51,7 +52,7 @@ def small_model(micro_batch_size=None):
     return SimCLR(
         keras.Sequential(backbone),
         projection_head=ProjectionHead(output_dim=16),
-        augmenter=SimCLRAugmenter(area=(0.5, 1), strength=0.25, grayscale=0, seed=2),
+        augmenter=SimCLRAugmenter(scale=(0.5, 1), strength=0.25, grayscale=0, seed=2),
         temperature=0.05,
         micro_batch_size=micro_batch_size,
         seed=1,
@@ -67,7 +68,9 @@ def trained(request):
 
 def fitted(model):
     model.compile(LARS(1.0))
-    losses = model.fit(pictures(), batch_size=64 // STEPS, epochs=EPOCHS, verbose=0).history["loss"]
+    losses = model.fit(make_images(), batch_size=64 // STEPS, epochs=EPOCHS, verbose=0).history[
+        "loss"
+    ]
     return model, losses
 
 
@@ -91,7 +94,7 @@ def test_it_learns_in_micro_batches():
         assert_learned(*fitted(small_model(micro_batch_size=8)))
 
 
-def test_the_layers_between_work_in_half_precision(trained):
+def test_inner_layers_compute_in_half_precision(trained):
     convolved = trained[0].backbone.layers[1](np.zeros((1, SIZE, SIZE, 3), "float32"))
     assert precision_of(convolved) in ("float16", "bfloat16")
 
@@ -102,32 +105,32 @@ def test_the_weights_are_float32(trained):
 
 
 def test_features_are_float32(trained):
-    assert trained[0].predict(pictures(2), verbose=0).dtype == np.float32
-    assert precision_of(trained[0].encoder(pictures(2))) == "float32"
+    assert trained[0].predict(make_images(2), verbose=0).dtype == np.float32
+    assert precision_of(trained[0].encoder(make_images(2))) == "float32"
 
 
 def test_embeddings_are_float32(trained):
-    h = trained[0].encoder(pictures(2))
+    h = trained[0].encoder(make_images(2))
     assert precision_of(trained[0].projection_head(h)) == "float32"
 
 
 def test_class_probabilities_are_float32(trained):
     classifier = build_classifier(trained[0], num_classes=3, projection_layers=1)
-    assert precision_of(classifier(pictures(2))) == "float32"
+    assert precision_of(classifier(make_images(2))) == "float32"
 
 
-def test_fine_tuning_below_a_layer_of_the_head_stays_finite(trained):
+def test_fine_tuning_from_a_layer_of_the_head_stays_finite(trained):
     """Its linear probe takes features of half precision."""
     labels = np.arange(64) % 2
     classifier = trained[0].fine_tune(
-        pictures(), labels, projection_layers=1, epochs=1, augmenter=None, verbose=0
+        make_images(), labels, projection_layers=1, epochs=1, augmenter=None, verbose=0
     )
-    probabilities = classifier.predict(pictures(4), verbose=0)
+    probabilities = classifier.predict(make_images(4), verbose=0)
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("micro_batch_size", [None, 2])
-def test_a_head_of_others_may_give_half_precision(policy, micro_batch_size):
+def test_a_custom_head_may_return_half_precision(policy, micro_batch_size):
     model = SimCLR(
         keras.Sequential([keras.Input((SIZE, SIZE, 3)), layers.Rescaling(1 / 255)]),
         projection_head=keras.Sequential([layers.Dense(8)]),
@@ -136,12 +139,14 @@ def test_a_head_of_others_may_give_half_precision(policy, micro_batch_size):
         seed=1,
     )
     assert precision_of(model.projection_head(np.zeros((1, 3)))) != "float32"
-    z = model({"pictures": ops.convert_to_tensor(pictures(4)), "step": ops.convert_to_tensor(0)})
+    z = embed_views(
+        model, StepInputs(ops.convert_to_tensor(make_images(4)), ops.convert_to_tensor(0)), False
+    )
     assert precision_of(z) == "float32"
 
 
 def faint_model():
-    """Return a model that tells pictures of about 200 apart by hundredths.
+    """Return a model that tells images of about 200 apart by hundredths.
 
     Float16 has steps of an eighth there, bfloat16 of one.
     """
@@ -155,36 +160,36 @@ def faint_model():
     )
 
 
-def faint_pictures(count=16):
-    """Return pictures of one colour, 0.02 from 200, each in another direction."""
+def faint_images(count=16):
+    """Return images of one color, 0.02 from 200, each in another direction."""
     directions = np.random.default_rng(0).normal(size=(count, 1, 1, 3))
     directions *= 0.02 / np.linalg.norm(directions, axis=-1, keepdims=True)
     return np.tile(200 + directions, (1, SIZE, SIZE, 1)).astype("float32")
 
 
-def test_pictures_reach_augmenter_and_encoder_in_float32(policy):
+def test_images_reach_augmenter_and_encoder_in_float32(policy):
     model = faint_model()
     model.compile("sgd")
-    results = model.evaluate(faint_pictures(), return_dict=True, verbose=0)
+    results = model.evaluate(faint_images(), return_dict=True, verbose=0)
     assert results["contrastive_accuracy"] == 1
 
 
-def test_pictures_reach_features_in_float32(policy):
-    features = faint_model().predict(faint_pictures(), verbose=0)
-    np.testing.assert_allclose(features, faint_pictures()[:, 0, 0], atol=1e-3)
+def test_images_reach_features_in_float32(policy):
+    features = faint_model().predict(faint_images(), verbose=0)
+    np.testing.assert_allclose(features, faint_images()[:, 0, 0], atol=1e-3)
 
 
-def test_our_encoder_scales_pictures_in_float32(policy):
+def test_the_encoder_rescales_images_in_float32(policy):
     model = SimCLR(ResNet(18), seed=1)
     model.build((None, SIZE, SIZE, 3))
     scaled = model.encoder.get_layer("to_unit_range").output
-    found = keras.Model(model.encoder.input, scaled)(faint_pictures())
-    expected = faint_pictures().astype("float64") / 255
+    found = keras.Model(model.encoder.input, scaled)(faint_images())
+    expected = faint_images().astype("float64") / 255
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=1e-6)
 
 
 def float32_gradients(micro_batch_size):
-    """Return what a step of the rate 1 changes where all layers were told to use float32."""
+    """Return the change of a step with learning rate 1 when all layers use float32."""
     keras.utils.set_random_seed(0)
     exact = {"dtype": "float32"}
     backbone = [layers.Rescaling(1 / 255, **exact), layers.Conv2D(4, 3, activation="tanh", **exact)]
@@ -198,17 +203,17 @@ def float32_gradients(micro_batch_size):
     model.build((None, SIZE, SIZE, 3))
     model.compile(keras.optimizers.SGD(1.0))
     before = model.get_weights()
-    model.fit(pictures(32), batch_size=32, verbose=0)
+    model.fit(make_images(32), batch_size=32, verbose=0)
     return [after - start for after, start in zip(model.get_weights(), before, strict=True)]
 
 
-def test_micro_batches_leave_the_weights_of_float32_layers_as_exact(policy):
+def test_micro_batches_do_not_round_the_weights_of_float32_layers(policy):
     for whole, parts in zip(float32_gradients(None), float32_gradients(16), strict=True):
         np.testing.assert_allclose(parts, whole, atol=1e-4 * np.abs(whole).max())
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_nt_xent_of_half_precision_is_that_of_their_float32_copies(rng, dtype):
+def test_nt_xent_of_half_precision_embeddings_is_computed_in_float32(rng, dtype):
     halves = [ops.cast(z, dtype) for z in rng.normal(size=(2, 32, 8))]
     copies = [ops.cast(z, "float32") for z in halves]
     found, expected = (

@@ -1,0 +1,1 @@
+"""Preparation of arrays and datasets for Keras' `fit`."""

@@ -1,0 +1,88 @@
+"""Batches of arrays in a reproducible order."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_simclr.data.inspection import to_image_batch
+
+
+class ArrayDataset(keras.utils.PyDataset):
+    """Batches of arrays, in an order that depends only on the seed and the epoch.
+
+    No checkpoint contains the state of Keras' own shuffling. With this dataset, a run resumed at
+    an epoch uses the order of that epoch. A `numpy.memmap` is read batch by batch.
+
+    Args:
+        images: Array of shape (N, H, W, C).
+        labels: Array of length N. Defaults to None: images only.
+        sample_weight: Array of shape (N,), a weight for the loss of each image. Defaults to None.
+        batch_size: Images per batch.
+        seed: Integer that determines the order of every epoch. Defaults to None: no shuffling.
+        drop_remainder: Whether to drop the last incomplete batch. Defaults to False.
+        steps_per_epoch: Batches per epoch. Defaults to one pass over the images.
+        transform: Function of (images, step), applied to every batch. Defaults to None.
+        shard: (shard_id, num_shards), the shard of every batch to return. Defaults to the whole
+            batch.
+    """
+
+    def __init__(
+        self,
+        images,
+        labels=None,
+        sample_weight=None,
+        *,
+        batch_size,
+        seed=None,
+        drop_remainder=False,
+        steps_per_epoch=None,
+        transform=None,
+        shard=(0, 1),
+    ):
+        super().__init__()
+        self.images = images
+        self.targets = [array for array in (labels, sample_weight) if array is not None]
+        self.batch_size = batch_size
+        self.seed = seed
+        whole, remainder = divmod(len(images), batch_size)
+        self.steps_per_pass = whole if drop_remainder else whole + (remainder > 0)
+        self.steps_per_epoch = steps_per_epoch or self.steps_per_pass
+        self.transform = transform
+        self.shard = shard
+        self.epoch = 0
+        self._order: tuple[int | None, Any] = (None, None)
+
+    def __len__(self):
+        """Return the number of batches per epoch."""
+        return self.steps_per_epoch
+
+    def __getitem__(self, index):
+        """Return batch `index` of the current epoch: (images, labels, sample weights)."""
+        step = self.epoch * self.steps_per_epoch + index
+        number, position = divmod(step, self.steps_per_pass)
+        start = position * self.batch_size
+        chosen = take_shard(self._order_of(number)[start : start + self.batch_size], self.shard)
+        images = to_image_batch(self.images[chosen])
+        if self.transform:
+            images = self.transform(images, step)
+        return (images, *(array[chosen] for array in self.targets))
+
+    def _order_of(self, number):
+        """Return the order of the images in pass `number`."""
+        known, order = self._order
+        if known != number:
+            order = np.arange(len(self.images))
+            if self.seed is not None:
+                np.random.default_rng((self.seed, number)).shuffle(order)
+            self._order = (number, order)
+        return order
+
+
+def take_shard(rows, shard):
+    """Return the rows of a batch that belong to `shard`, (shard_id, num_shards)."""
+    shard_id, num_shards = shard
+    if num_shards == 1:
+        return rows
+    size = len(rows) // num_shards
+    return rows[shard_id * size : (shard_id + 1) * size]

@@ -1,0 +1,38 @@
+"""Padding of batches, so that several devices can share them."""
+
+import numpy as np
+
+from keras_simclr import distribution
+from keras_simclr.data.array_dataset import take_shard
+from keras_simclr.data.inspection import images_as_numpy, iterate_batches
+
+
+def pad_batches(dataset):
+    """Pad each batch to a multiple of the number of devices by repeating its last image.
+
+    Args:
+        dataset: Dataset of images.
+
+    Returns:
+        A generator of this process's shard of each padded batch, and a list to which the
+        generator appends (size without padding, size with padding) for each batch.
+    """
+    counts, num_devices = [], distribution.num_devices()
+
+    def padded():
+        for batch in iterate_batches(dataset):
+            images = images_as_numpy(batch)
+            missing = -len(images) % num_devices
+            counts.append((len(images), len(images) + missing))
+            images = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
+            yield (take_shard(images, distribution.data_shard()),)
+
+    return padded(), counts
+
+
+def remove_padding(rows, counts):
+    """Remove the rows that belong to the padding of `pad_batches`."""
+    ends = np.cumsum([padded for _, padded in counts])
+    starts = [end - padded for end, (_, padded) in zip(ends, counts, strict=True)]
+    kept = [rows[start : start + count] for start, (count, _) in zip(starts, counts, strict=True)]
+    return np.concatenate(kept)

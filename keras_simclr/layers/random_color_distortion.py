@@ -1,0 +1,184 @@
+"""Random brightness, contrast, saturation and hue, in random order."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_simclr.layers.random_transform import RandomTransform, per_image
+from keras_simclr.ops.chunking import IMAGES_PER_ORDER, apply_in_order, clip
+from keras_simclr.validation import check_number, check_probability
+
+TINY, HUGE = 1e-12, 1e30
+STEPS = 4
+
+
+class ColorDistortion(NamedTuple):
+    """Factors and hue shift of each image, (N,), and the order of its steps, (N, 4).
+
+    Every 16 consecutive images have the same order.
+    """
+
+    brightness: Any
+    contrast: Any
+    saturation: Any
+    hue: Any
+    order: Any
+
+
+@keras.saving.register_keras_serializable(package="keras_simclr")
+class RandomColorDistortion(RandomTransform):
+    """Randomly change brightness, contrast, saturation and hue, in random order.
+
+    Values are clipped to the value range after each step. Every image has its own factors; every
+    16 consecutive images share an order of the steps, which makes the layer fast. Images that do
+    not have three channels only change in brightness and contrast.
+
+    Args:
+        brightness_factor: Float b. Images are multiplied by a factor from
+            U(max(1 - b, 0), 1 + b). Defaults to 0.8.
+        contrast_factor: Float c. Differences from each channel's mean are multiplied by a factor
+            from U(max(1 - c, 0), 1 + c). Defaults to 0.8.
+        saturation_factor: Float s. The HSV saturation is multiplied by a factor from
+            U(max(1 - s, 0), 1 + s). Defaults to 0.8.
+        hue_factor: Float h, in [0, 0.5]. The hue is shifted by U(-h, h) of the color circle.
+            Defaults to 0.2.
+        factor: Probability that an image is changed at all. Defaults to 0.8.
+        value_range: (lower, upper) of the images. Defaults to that of the model whose augmenter
+            the layer belongs to, otherwise (0, 255).
+        seed: Integer that makes the draws repeatable.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Input shape:
+        (N, H, W, C), any integer or float dtype.
+
+    Output shape:
+        (N, H, W, C), float32. With `training=False` the values do not change.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example:
+    >>> import numpy as np
+    >>> layer = RandomColorDistortion(seed=0)
+    >>> tuple(layer(np.zeros((2, 32, 32, 3), "uint8")).shape)
+    (2, 32, 32, 3)
+
+    References:
+        Chen et al. 2020 (arXiv:2002.05709), appendix A.
+    """
+
+    def __init__(
+        self,
+        brightness_factor: float = 0.8,
+        contrast_factor: float = 0.8,
+        saturation_factor: float = 0.8,
+        hue_factor: float = 0.2,
+        factor: float = 0.8,
+        value_range: tuple[float, float] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(value_range=value_range, seed=seed, **kwargs)
+        check_number("brightness_factor", brightness_factor, 0)
+        check_number("contrast_factor", contrast_factor, 0)
+        check_number("saturation_factor", saturation_factor, 0)
+        check_number("hue_factor", hue_factor, 0, 0.5)
+        check_probability("factor", factor)
+        self.brightness_factor = brightness_factor
+        self.contrast_factor = contrast_factor
+        self.saturation_factor = saturation_factor
+        self.hue_factor = hue_factor
+        self.factor = factor
+
+    def sample(
+        self, batch_size: Any, height: Any, width: Any, training: bool = True
+    ) -> ColorDistortion | None:
+        """Draw a `ColorDistortion`; unchanged images have factors of 1 and no shift."""
+        if not training:
+            return None
+        changed = self.happens(batch_size, self.factor)
+
+        def draw(factor):
+            drawn = self.uniform((batch_size,), max(1.0 - factor, 0.0), 1.0 + factor)
+            return ops.where(changed, drawn, 1.0)
+
+        brightness = draw(self.brightness_factor)
+        contrast = draw(self.contrast_factor)
+        saturation = draw(self.saturation_factor)
+        hue = self.uniform((batch_size,), -self.hue_factor, self.hue_factor)
+        hue = ops.where(changed, hue, 0.0)
+        groups = (batch_size + IMAGES_PER_ORDER - 1) // IMAGES_PER_ORDER
+        order = ops.cast(ops.argsort(self.uniform((groups, STEPS)), axis=1), "int32")
+        order = ops.repeat(order, IMAGES_PER_ORDER, axis=0)[:batch_size]
+        return ColorDistortion(brightness, contrast, saturation, hue, order)
+
+    def apply_to_planes(self, planes: Any, prepared: ColorDistortion) -> Any:
+        """Apply the four steps in the order drawn for these images."""
+        steps = [_brightness, _contrast]
+        if planes.shape[1] == 3:
+            steps += [_saturation, _hue]
+        else:
+            steps += [_identity, _identity]
+        return apply_in_order(prepared.order, steps, planes, prepared)
+
+    def get_config(self) -> dict:
+        """Return the config of the layer."""
+        return {
+            **super().get_config(),
+            "brightness_factor": self.brightness_factor,
+            "contrast_factor": self.contrast_factor,
+            "saturation_factor": self.saturation_factor,
+            "hue_factor": self.hue_factor,
+            "factor": self.factor,
+        }
+
+
+def _brightness(planes, drawn):
+    return clip(planes * per_image(drawn.brightness), 0.0, 1.0)
+
+
+def _contrast(planes, drawn):
+    factor = per_image(drawn.contrast)
+    mean = ops.mean(planes, axis=(2, 3), keepdims=True)
+    return clip(planes * factor + mean * (1.0 - factor), 0.0, 1.0)
+
+
+def _saturation(planes, drawn):
+    """Scale the saturation s = C / V of HSV, with V the largest channel and V - C the smallest.
+
+    With the new saturation clip(s f, 0, 1), a channel x becomes V - (V - x) clip(s f, 0, 1) / s,
+    and clip(s f, 0, 1) / s = min(f, 1 / s).
+    """
+    value = ops.max(planes, axis=1, keepdims=True)
+    chroma = value - ops.min(planes, axis=1, keepdims=True)
+    factor = ops.minimum(per_image(drawn.saturation), clip(value, 0.0) / clip(chroma, TINY))
+    return clip(planes * factor + value * (1.0 - factor), 0.0, 1.0)
+
+
+def _hue(planes, drawn):
+    """Shift the hue by a fraction of the color circle.
+
+    With V the largest channel, m the smallest and C = V - m, the distance of the hue from red is
+    1 + (G + B - R - m) / C sixths of the circle, towards blue if B > G. With the hue h in sixths,
+    a channel of HSV is m + C t, where t is |h - 3| - 1 for red, 2 - |h - 2| for green and
+    2 - |h - 4| for blue, clipped to [0, 1]. No comparisons: they are slow on PyTorch.
+    """
+    red, green, blue = (planes[:, channel : channel + 1] for channel in range(3))
+    smallest = ops.minimum(ops.minimum(red, green), blue)
+    chroma = ops.maximum(ops.maximum(red, green), blue) - smallest
+    distance = 1.0 + (green + blue - red - smallest) / clip(chroma, TINY)
+    towards_green = clip((green - blue) * HUGE + 1.0, -1.0, 1.0)
+    shifted = towards_green * distance * (1 / 6) + per_image(drawn.hue)
+    sixths = 6.0 * (shifted - ops.floor(shifted))
+    fractions = [
+        clip(abs(sixths - 3.0), 1.0, 2.0) - 1.0,
+        2.0 - clip(abs(sixths - 2.0), 1.0, 2.0),
+        2.0 - clip(abs(sixths - 4.0), 1.0, 2.0),
+    ]
+    channels = [smallest + chroma * fraction for fraction in fractions]
+    return clip(ops.concatenate(channels, axis=1), 0.0, 1.0)
+
+
+def _identity(planes, drawn):
+    return planes

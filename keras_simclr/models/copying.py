@@ -1,0 +1,73 @@
+"""Copies of live Keras models."""
+
+import contextlib
+import warnings
+
+import keras
+
+from keras_simclr.keras_internals import flatten_layers, is_functional, unsafe_deserialization
+from keras_simclr.ops.seeds import python_random
+
+
+def copy_model(model: keras.Model) -> keras.Model:
+    """Return a copy of a functional model, with its weights and `trainable` flags.
+
+    Raises:
+        ValueError: If a layer cannot be copied.
+    """
+    problem = _uncopyable(model)
+    if problem:
+        raise ValueError(f"The encoder cannot be copied. Received: {problem}")
+    with _live_configs(model):
+        copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    for original, layer in zip(flatten_layers(model), flatten_layers(copy), strict=True):
+        layer.trainable = original.trainable
+    return copy
+
+
+def copy_layer_onto(layer, inputs):
+    """Apply a copy of a built layer, with its weights, to symbolic `inputs`."""
+    copy = layer.__class__.from_config(layer.get_config())
+    outputs = copy(inputs)
+    copy.set_weights(layer.get_weights())
+    return outputs
+
+
+def warn_if_uncopyable(model: keras.Model) -> None:
+    """Warn before training if a model can be neither fine-tuned nor loaded."""
+    problem = _uncopyable(model)
+    if problem:
+        warnings.warn(
+            f"The backbone cannot be copied, so `fine_tune` and loading will fail: {problem}",
+            stacklevel=3,
+        )
+
+
+def _uncopyable(model):
+    """Return a description of the first layer that its config cannot restore, or None."""
+    with _live_configs(model):
+        for layer in flatten_layers(model):
+            if is_functional(layer):
+                continue
+            try:
+                layer.__class__.from_config(layer.get_config())
+            except Exception as error:
+                return (
+                    f"the layer {layer.name!r} of the class `{type(layer).__name__}` cannot be "
+                    f"restored from its config ({type(error).__name__}). Add a `get_config` to the "
+                    "class that returns the arguments of its `__init__`."
+                )
+    return None
+
+
+@contextlib.contextmanager
+def _live_configs(model):
+    """Let configs refer to the classes of a live model and contain its Python lambdas.
+
+    Initializers draw seeds when they are created; the user's random state is not affected.
+    """
+    classes = {type(layer).__name__: type(layer) for layer in flatten_layers(model)}
+    scope = keras.saving.custom_object_scope(classes)
+    with scope, unsafe_deserialization(), python_random(0):
+        yield

@@ -1,0 +1,1 @@
+"""Kernels in the form that is fastest on each backend and device."""

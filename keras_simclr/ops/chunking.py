@@ -1,0 +1,287 @@
+"""Computations on chunks of images or rows, in the form that is fastest on each backend."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_simclr import distribution
+from keras_simclr.ops.compilation import is_compiling
+
+IMAGES_PER_ORDER = 16  # consecutive images that share an order of steps; no chunk crosses them
+CACHED_VALUES = 2**20  # values of a chunk that fit into the cache of a CPU
+GPU_VALUES = 2**24  # values of a chunk on a GPU
+LARGE_BLOCK = 31 * 2**20  # bytes, just below the 32 MB up to which the C library adapts
+
+
+def map_chunks(function: Callable, images: Any, parameters: Any, values_per_image: int) -> Any:
+    """Apply `function` to chunks of images that are small enough to stay in the cache.
+
+    Args:
+        function: Takes a chunk of the images, of shape (n, ...), and their parameters, and
+            returns a float32 tensor of shape (n, ...).
+        images: Tensor of shape (N, ...).
+        parameters: A structure of tensors of shape (N, ...) and None.
+        values_per_image: Number of values in the largest array that `function` creates per image.
+            It determines the chunk size. Where `apply_in_order` needs it, all images of a chunk
+            have the same order. The last chunk may be smaller, or padded with zeros, whose
+            results are dropped.
+
+    Returns:
+        The results, of shape (N, ...).
+    """
+    leaves = keras.tree.flatten(parameters)
+    present = [leaf for leaf in leaves if leaf is not None]
+    tensors = [ops.convert_to_tensor(tensor) for tensor in (images, *present)]
+
+    def of_chunk(images, *present):
+        remaining = iter(present)
+        of_images = [None if leaf is None else next(remaining) for leaf in leaves]
+        return function(images, keras.tree.pack_sequence_as(parameters, of_images))
+
+    if keras.backend.backend() == "torch":
+        return _map_on_torch(of_chunk, tensors, values_per_image)
+    return distribution.per_device(
+        lambda *tensors: _map_in_graph(of_chunk, tensors, values_per_image), *tensors
+    )
+
+
+def apply_in_order(order: Any, steps: Sequence[Callable], planes: Any, parameters: Any) -> Any:
+    """Apply steps to each image in its own order.
+
+    Args:
+        order: Indices into `steps`, integers of shape (N, number of steps). If compiled, all
+            images of the chunk must have the same order.
+        steps: Functions of (planes, parameters) that return planes.
+        planes: Tensor of shape (N, C, H, W), a chunk of images as planes.
+        parameters: A structure of tensors of shape (N, ...).
+
+    Returns:
+        Planes of shape (N, C, H, W).
+    """
+    if is_compiling(planes, order):
+
+        def step(place, planes):
+            return ops.switch(order[0, place], steps, planes, parameters)
+
+        return ops.fori_loop(0, order.shape[1], step, planes)
+    for indices in ops.convert_to_numpy(order).T:
+        if (indices == indices[0]).all():
+            planes = steps[indices[0]](planes, parameters)
+            continue
+        results = ops.zeros_like(planes)
+        for index in np.unique(indices):
+            rows = ops.convert_to_tensor(np.flatnonzero(indices == index))
+            of_rows = keras.tree.map_structure(lambda leaf, rows=rows: leaf[rows], parameters)
+            results[rows] = steps[index](planes[rows], of_rows)
+        planes = results
+    return planes
+
+
+def where_selected(
+    selected: Any, function: Callable, otherwise: Callable, planes: Any, parameters: Any
+) -> Any:
+    """Apply `function` to the selected images and `otherwise` to the others.
+
+    PyTorch and compiled chunks compute only the function that each image needs.
+
+    Args:
+        selected: Booleans of shape (N,).
+        function: Function of (planes, parameters) that returns images of shape (N, H, W, C).
+        otherwise: Function of planes that returns new images of the same shape.
+        planes: Tensor of shape (N, C, H, W).
+        parameters: Tensor of shape (N, ...).
+
+    Returns:
+        Images of shape (N, H, W, C).
+    """
+    if keras.backend.backend() == "torch":
+        results = otherwise(planes)
+        rows = ops.convert_to_tensor(np.flatnonzero(ops.convert_to_numpy(selected)))
+        if len(rows):
+            results[rows] = function(planes[rows], parameters[rows])
+        return results
+    if not is_compiling(planes, selected):
+        selected = ops.reshape(selected, (-1, 1, 1, 1))
+        return ops.where(selected, function(planes, parameters), otherwise(planes))
+
+    def of_image(tensors):
+        selected, planes, parameters = (ops.expand_dims(tensor, 0) for tensor in tensors)
+        return ops.cond(
+            selected[0], lambda: function(planes, parameters), lambda: otherwise(planes)
+        )[0]
+
+    return ops.map(of_image, (selected, planes, parameters))
+
+
+def scan_chunks(
+    function: Callable, carry: Any, tensors: tuple[Any, ...], chunk_size: Any
+) -> tuple[Any, Any]:
+    """Apply `function` to one chunk of rows after another, and carry a tensor along.
+
+    Args:
+        function: Takes the carry and a tuple with a chunk of each tensor, and returns the next
+            carry and a tensor with as many rows as the chunk.
+        carry: Initial carry, a tensor. Its shape must not change.
+        tensors: Tuple of tensors of shape (N, ...).
+        chunk_size: Number of rows per chunk, an integer or, on TensorFlow, a scalar tensor. The
+            last chunk may be smaller, or padded with zeros, whose results are dropped.
+
+    Returns:
+        The final carry, and the results, of shape (N, ...).
+    """
+    count = ops.shape(tensors[0])[0]
+    if isinstance(count, int) and isinstance(chunk_size, int) and count <= chunk_size:
+        return function(carry, tensors)
+    if keras.backend.backend() == "jax":
+        return _scan_on_jax(function, carry, tensors, chunk_size)
+    if keras.backend.backend() == "tensorflow":
+        return _scan_on_tensorflow(function, carry, tensors, chunk_size)
+    results = []
+    for start in range(0, count, chunk_size):
+        chunk = slice(start, start + chunk_size)
+        carry, result = function(carry, tuple(tensor[chunk] for tensor in tensors))
+        results.append(result)
+    return carry, ops.concatenate(results)
+
+
+def set_in_rows(matrix: Any, columns: Sequence[Any], value: float) -> Any:
+    """Set some entries of each row of a matrix.
+
+    Args:
+        matrix: Tensor of shape (N, M). On PyTorch it is changed in place.
+        columns: int32 tensors of shape (N,), each with the index of one entry per row.
+        value: Value to set the entries to.
+
+    Returns:
+        Tensor of shape (N, M).
+    """
+    if keras.backend.backend() == "torch":
+        row = ops.arange(len(matrix), dtype="int32")
+        for column in columns:
+            matrix[row, column] = value
+        return matrix
+    index = ops.expand_dims(ops.arange(ops.shape(matrix)[1], dtype="int32"), 0)  # (1, M)
+    for column in columns:
+        matrix = ops.where(index == ops.expand_dims(column, 1), value, matrix)
+    return matrix
+
+
+def clip(values: Any, lower: float, upper: float = math.inf) -> Any:
+    """Clip a tensor; on PyTorch faster than `ops.clip`, which converts the bounds to tensors.
+
+    Args:
+        values: Tensor of any shape.
+        lower: Lower bound.
+        upper: Upper bound. Defaults to infinity.
+
+    Returns:
+        Tensor of the same shape.
+    """
+    if keras.backend.backend() == "torch":
+        return values.clamp(lower, upper)
+    return ops.maximum(values, lower) if upper == math.inf else ops.clip(values, lower, upper)
+
+
+def _map_on_torch(function, tensors, values_per_image):
+    import torch
+
+    count, device = len(tensors[0]), tensors[0].device
+    if device.type == "cpu":
+        # Freeing a block of this size raises the threshold above which the C library returns
+        # memory to the system, so that later steps reuse pages instead of requesting fresh ones.
+        torch.empty(LARGE_BLOCK, dtype=torch.uint8)
+        # For small images calls dominate the time, so fewer and larger chunks are faster.
+        many = IMAGES_PER_ORDER**2
+        fits = values_per_image * many <= CACHED_VALUES
+        chunk_size = many if fits else _fitting_chunk_size(values_per_image)
+    else:
+        chunk_size = max(GPU_VALUES // values_per_image, 1)
+    results = None
+    for start in range(0, count, chunk_size):
+        chunk = slice(start, start + chunk_size)
+        result = function(*(tensor[chunk] for tensor in tensors))
+        if results is None:
+            results = torch.empty((count, *result.shape[1:]), device=device)
+        results[chunk] = result
+    return results
+
+
+def _map_in_graph(function, tensors, values_per_image):
+    chunk_size = _fitting_chunk_size(values_per_image)
+    count = ops.shape(tensors[0])[0]
+    if not is_compiling(*tensors):
+        chunks = [slice(start, start + chunk_size) for start in range(0, count, chunk_size)]
+        return ops.concatenate([function(*(tensor[c] for tensor in tensors)) for c in chunks])
+    map_ = _map_on_jax if keras.backend.backend() == "jax" else _map_on_tensorflow
+    results = map_(function, _in_chunks(tensors, chunk_size))
+    return ops.reshape(results, (-1, *results.shape[2:]))[:count]
+
+
+def _fitting_chunk_size(values_per_image):
+    """Return how many images fit into the cache, as a divisor of `IMAGES_PER_ORDER`."""
+    chunk_size = IMAGES_PER_ORDER
+    while chunk_size > 1 and chunk_size * values_per_image > CACHED_VALUES:
+        chunk_size //= 2
+    return chunk_size
+
+
+def _map_on_jax(function, chunks):
+    import jax
+
+    return jax.lax.map(lambda chunk: function(*chunk), chunks)
+
+
+def _map_on_tensorflow(function, chunks):
+    """Compile `function` with XLA, and process two chunks at a time."""
+    import tensorflow as tf
+
+    compiled = tf.function(function, jit_compile=True, autograph=False)
+    return tf.map_fn(
+        lambda chunk: compiled(*chunk),
+        chunks,
+        fn_output_signature=tf.float32,
+        parallel_iterations=2,
+    )
+
+
+def _in_chunks(tensors, chunk_size):
+    """Return tensors of shape (chunks, chunk_size, ...), padded with zeros."""
+    missing = -ops.shape(tensors[0])[0] % chunk_size
+    if not isinstance(missing, int) or missing:
+        tensors = [
+            ops.pad(tensor, [(0, missing)] + [(0, 0)] * (len(tensor.shape) - 1))
+            for tensor in tensors
+        ]
+    return tuple(ops.reshape(tensor, (-1, chunk_size, *tensor.shape[1:])) for tensor in tensors)
+
+
+def _scan_on_jax(function, carry, tensors, chunk_size):
+    import jax
+
+    carry, results = jax.lax.scan(function, carry, _in_chunks(tensors, chunk_size))
+    return carry, ops.reshape(results, (-1, *results.shape[2:]))[: len(tensors[0])]
+
+
+def _scan_on_tensorflow(function, carry, tensors, chunk_size):
+    """Scan like `keras.ops.scan`, but with results whose shape differs from the carry's."""
+    import tensorflow as tf
+
+    count = tf.shape(tensors[0])[0]
+    chunks = _in_chunks(tensors, tf.minimum(chunk_size, count))
+    number = tf.shape(chunks[0])[0]
+    shape: list[int] = []
+
+    def step(index, carry, results):
+        carry, result = function(carry, tuple(tensor[index] for tensor in chunks))
+        shape[:] = result.shape[1:]
+        return index + 1, carry, results.write(index, result)
+
+    results = tf.TensorArray(carry.dtype, number)
+    _, carry, results = tf.while_loop(
+        lambda index, *_: index < number, step, (0, carry, results), parallel_iterations=1
+    )
+    return carry, tf.reshape(results.stack(), (-1, *shape))[:count]

@@ -1,0 +1,298 @@
+"""Keras' `fit`, `evaluate` and `predict`, for images without labels."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_simclr import distribution
+from keras_simclr.callbacks.main_process import (
+    AverageLogs,
+    main_process_callbacks,
+)
+from keras_simclr.callbacks.set_epoch import SetEpoch
+from keras_simclr.callbacks.terminate_on_nonfinite import TerminateOnNonFinite
+from keras_simclr.data.inspection import images_of, is_array
+from keras_simclr.data.padding import pad_batches, remove_padding
+from keras_simclr.data.prepare import (
+    prepare_evaluation_data,
+    prepare_training_data,
+    split_array,
+)
+from keras_simclr.keras_internals import (
+    additional_losses,
+    end_of_data_expected,
+    flatten_metrics,
+)
+from keras_simclr.losses import NTXentLoss, contrastive_accuracy
+from keras_simclr.training.compilation import RecipeCompiler, check_rate_callbacks
+from keras_simclr.training.step import test_on_views, train_on_views, with_static_rank
+
+
+class Trainer(RecipeCompiler):
+    """Base class of `SimCLR` that implements `fit`, `evaluate` and `predict`.
+
+    It uses the attributes `encoder`, `projection_head`, `augmenter`, `value_range`,
+    `micro_batch_size`, `temperature` and `pretrained` of `SimCLR`, and its methods `sub_seed` and
+    `recipe`.
+    """
+
+    def _init_metrics(self):
+        self._contrastive_accuracy = keras.metrics.Mean(name="contrastive_accuracy")
+        self._relative_loss = keras.metrics.Mean(name="relative_loss")
+
+    @distribution.run_in_scope
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+    ) -> keras.callbacks.History:
+        """Pretrain on images; labels, if any, are ignored.
+
+        With the default optimizer, "auto", each `fit` uses the recipe for the size of the views
+        and the number of epochs, with a learning rate schedule over its own epochs. The first
+        `initial_epoch` epochs count as done.
+
+        Args:
+            x: Images (N, H, W, C) as an array or tensor, or a dataset of batches of them, with or
+                without labels: `tf.data.Dataset`, `DataLoader`, `keras.utils.PyDataset`, grain, a
+                generator.
+            y: Ignored.
+            batch_size: Images per batch, for arrays; the last incomplete batch is dropped.
+                Defaults to 256, or with fewer images to the largest power of two that gives a
+                full batch.
+            epochs: Number of epochs, including the first `initial_epoch`. Defaults to 1.
+            verbose: "auto", 0, 1 or 2. Defaults to "auto".
+            callbacks: Keras callbacks, one or a list. Defaults to None.
+            validation_split: Fraction of the images to validate on, taken from the end, for
+                arrays. Defaults to 0.
+            validation_data: Images to validate on, in any form that `x` takes, or a tuple that
+                starts with them.
+            shuffle: Whether to reshuffle the images in every epoch, for arrays. Defaults to True.
+            class_weight: Not supported: there are no classes.
+            sample_weight: Not supported: the loss compares each image with all others.
+            initial_epoch: Number of epochs already done. Defaults to 0.
+            steps_per_epoch: Batches per epoch. Defaults to one pass over the data.
+            validation_steps: Batches to validate on. Defaults to all.
+            validation_batch_size: Images per batch in validation, for arrays. Defaults to
+                `batch_size`.
+            validation_freq: Epochs between validations. Defaults to 1.
+
+        Returns:
+            A `keras.callbacks.History`.
+
+        Raises:
+            ValueError: If the images cannot be trained on. Raised before any training.
+            ArithmeticError: If the loss becomes NaN or infinite, or no loss scale keeps the
+                gradients of `mixed_float16` finite.
+        """
+        distribution.check_strategy()
+        if class_weight is not None or sample_weight is not None:
+            raise ValueError(
+                "`class_weight` and `sample_weight` are not supported in pretraining: the loss "
+                "compares each image with all others. Pass them to `fine_tune`."
+            )
+        if validation_split:
+            (x,), (validation_data,) = split_array(x, validation_split)
+        data = prepare_training_data(
+            x,
+            y,
+            self.value_range,
+            batch_size=batch_size,
+            seed=self.sub_seed("order") if shuffle else None,
+            steps_per_epoch=steps_per_epoch,
+            micro_batch_size=self.micro_batch_size,
+        )
+        if validation_data is not None:
+            validation_data = self._prepare_evaluation(
+                validation_data, validation_batch_size or data.batch_size
+            ).data
+        verbose = verbose if distribution.is_main_process() else 0
+        self._prepare_fit(data, epochs, initial_epoch, callbacks, verbose)
+        with distribution.training(self), end_of_data_expected(data.keras_steps):
+            history = super().fit(
+                data.data,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=_add_callbacks(data, callbacks, initial_epoch),
+                validation_data=validation_data,
+                shuffle=False,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=data.keras_steps,
+                validation_steps=validation_steps,
+                validation_freq=validation_freq,
+            )
+        if int(self.optimizer.iterations) > 0:
+            self.pretrained = True
+        return history
+
+    def _prepare_fit(self, data, epochs, initial_epoch, callbacks, verbose):
+        """Create everything that `fit` needs, so that errors are raised before training."""
+        self.build((None, *data.first.shape[1:]))
+        if not self.compiled:
+            self.compile()
+        if self._optimizer_is_auto and epochs > initial_epoch:
+            self._plan_recipe(data, epochs, initial_epoch, verbose)
+        check_rate_callbacks(callbacks, self.optimizer)
+        self._build_optimizer()
+
+    def train_step(self, *args):
+        """Train on two views of each image in a batch."""
+        if not self._is_planned:
+            raise ValueError(
+                'The optimizer "auto" needs the number of steps, which only `fit` knows. Call '
+                "`compile(optimizer=...)` before `train_on_batch`."
+            )
+        return train_on_views(self, super().train_step, args)
+
+    def test_step(self, *args):
+        """Evaluate two views of each image in a batch, the same views in every evaluation."""
+        return test_on_views(self, super().test_step, args)
+
+    def predict_step(self, *args):
+        """Return h of a batch of images."""
+        *state, data = args
+        images = with_static_rank(images_of(data), self.encoder.input_shape[-1])
+        return super().predict_step(*state, (images,))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Return the loss of embeddings `y_pred` of shape (N, 2, D), and update the metrics."""
+        z_a, z_b = y_pred[:, 0], y_pred[:, 1]
+        loss, correct = self._compare(z_a, z_b)
+        views = ops.cast(2 * ops.shape(z_a)[0] * distribution.num_replicas(), "float32")
+        collapsed = ops.log(views - 1)  # the loss of a collapsed model
+        self._contrastive_accuracy.update_state(correct)
+        self._relative_loss.update_state(
+            loss * distribution.loss_divisor() / collapsed, sample_weight=views * collapsed
+        )
+        return loss + additional_losses(self)
+
+    def _compare(self, z_a, z_b):
+        """Return the loss, and for each of the 2N views whether its positive is the nearest."""
+        loss = self._contrastive_loss or NTXentLoss(self.temperature)
+        if isinstance(loss, NTXentLoss):
+            return loss.with_accuracy(z_a, z_b)
+        value = loss(distribution.all_gather(z_a), distribution.all_gather(z_b))
+        if not isinstance(loss, keras.losses.Loss):
+            value = ops.mean(value) / distribution.loss_divisor()
+        return value, contrastive_accuracy(z_a, z_b)
+
+    @distribution.run_in_scope
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Return the loss and the metrics on images, with the same views in every call.
+
+        On several devices, images that do not fill a batch are dropped.
+
+        Args:
+            x: Images, as in `fit`.
+            y: Ignored.
+            batch_size: Images per batch, for arrays. Defaults to 256, or fewer for fewer images.
+            verbose: "auto", 0, 1 or 2. Defaults to "auto".
+            sample_weight: Not supported.
+            steps: Batches to evaluate on. Defaults to all.
+            callbacks: Keras callbacks, one or a list. Defaults to None.
+            return_dict: Whether to return a dict instead of a list. Defaults to False.
+            **kwargs: For internal use by Keras.
+
+        Returns:
+            `loss`, `contrastive_accuracy` and `relative_loss`.
+
+        Raises:
+            ValueError: If the images are invalid.
+        """
+        if sample_weight is not None:
+            raise ValueError(
+                "`sample_weight` is not supported: the loss compares each image with all others."
+            )
+        data = self._prepare_evaluation(x, batch_size)
+        self.build((None, *data.first.shape[1:]))
+        if not self.compiled:
+            self.compile()
+        with distribution.inference(self), end_of_data_expected(steps):
+            logs = super().evaluate(
+                data.data,
+                verbose=verbose,
+                steps=steps,
+                callbacks=callbacks,
+                return_dict=True,
+                **kwargs,
+            )
+        logs = distribution.all_reduce_logs(logs)
+        return logs if return_dict else flatten_metrics(self, logs)
+
+    @distribution.run_in_scope
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Return the features h of all images.
+
+        Args:
+            x: Images, as in `fit`.
+            batch_size: Images per batch, for arrays. Defaults to 256, or fewer for fewer images.
+            verbose: "auto", 0, 1 or 2. Defaults to "auto".
+            steps: Batches to predict on. Defaults to all.
+            callbacks: Keras callbacks, one or a list. Defaults to None.
+
+        Returns:
+            NumPy array of shape (N, D), float32.
+
+        Raises:
+            ValueError: If the images are invalid.
+        """
+        data = prepare_evaluation_data(x, self.value_range, batch_size, sharded=False)
+        options = {"verbose": verbose, "callbacks": callbacks}
+        self.build((None, *data.first.shape[1:]))
+        if distribution.num_devices() == distribution.num_replicas():  # every process predicts all
+            with end_of_data_expected(steps):
+                return super().predict(data.data, steps=steps, **options)
+        padded, counts = pad_batches(data.data)
+        with distribution.inference(self):
+            rows = super().predict(padded, steps=steps or data.steps_per_epoch, **options)
+        return remove_padding(rows, counts)
+
+    def _prepare_evaluation(self, data, batch_size):
+        images = images_of(data)
+        return prepare_evaluation_data(
+            images,
+            self.value_range,
+            batch_size if is_array(images) else None,
+            micro_batch_size=self.micro_batch_size,
+        )
+
+
+def _add_callbacks(data, callbacks, initial_epoch):
+    own = [AverageLogs(), TerminateOnNonFinite()]
+    if data.follows_epoch:
+        data.data.epoch = initial_epoch
+        own.insert(0, SetEpoch(data.data))
+    return [*own, *main_process_callbacks(callbacks)]

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from keras_simclr.data.array_dataset import ArrayDataset, take_shard
+
+IMAGES = np.arange(10, dtype="uint8").reshape(10, 1, 1, 1)
+
+
+def order_of(dataset, epoch=0):
+    dataset.epoch = epoch
+    return np.concatenate([dataset[i][0] for i in range(len(dataset))]).ravel().tolist()
+
+
+def test_without_a_seed_the_order_is_that_of_the_array():
+    assert order_of(ArrayDataset(IMAGES, batch_size=4), epoch=3) == list(range(10))
+
+
+def test_the_order_of_every_epoch_is_reproducible():
+    orders = [order_of(ArrayDataset(IMAGES, batch_size=5, seed=1), epoch) for epoch in (0, 1, 1)]
+    assert orders[0] != orders[1] and orders[1] == orders[2]
+    assert sorted(orders[1]) == list(range(10))
+
+
+@pytest.mark.parametrize(("drop_remainder", "sizes"), [(False, [4, 4, 2]), (True, [4, 4])])
+def test_the_last_incomplete_batch_is(drop_remainder, sizes):
+    dataset = ArrayDataset(IMAGES, batch_size=4, drop_remainder=drop_remainder)
+    assert [len(dataset[i][0]) for i in range(len(dataset))] == sizes
+
+
+def test_short_epochs_continue_where_the_last_one_ended():
+    dataset = ArrayDataset(IMAGES, batch_size=2, steps_per_epoch=3)
+    assert order_of(dataset, 0) == [0, 1, 2, 3, 4, 5]
+    assert order_of(dataset, 1) == [6, 7, 8, 9, 0, 1]
+
+
+def test_labels_and_weights_stay_with_their_images():
+    labels, weights = np.arange(10) * 2, np.arange(10) * 3.0
+    dataset = ArrayDataset(IMAGES, labels, weights, batch_size=5, seed=1)
+    images, its_labels, its_weights = dataset[0]
+    np.testing.assert_array_equal(its_labels, 2 * images.ravel())
+    np.testing.assert_array_equal(its_weights, 3 * images.ravel())
+
+
+def test_a_transform_gets_the_number_of_the_step():
+    steps = []
+
+    def transform(images, step):
+        steps.append(step)
+        return images
+
+    dataset = ArrayDataset(IMAGES, batch_size=5, transform=transform)
+    order_of(dataset, 0), order_of(dataset, 1)
+    assert steps == [0, 1, 2, 3]
+
+
+def test_shards_make_up_the_batch():
+    whole = ArrayDataset(IMAGES, batch_size=4, seed=2)[0][0]
+    shards = [ArrayDataset(IMAGES, batch_size=4, seed=2, shard=(i, 2))[0][0] for i in range(2)]
+    np.testing.assert_array_equal(np.concatenate(shards), whole)
+
+
+def test_a_single_shard_is_the_whole_batch():
+    assert take_shard([1, 2, 3], (0, 1)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">u2", "float64", "int64", "float16", "uint32"])
+def test_images_become_float32_from(dtype):
+    images = ArrayDataset(IMAGES.astype(dtype), batch_size=5)[0][0]
+    assert images.dtype == np.dtype("float32")
+    assert images.ravel().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_uint8_images_stay_uint8():
+    assert ArrayDataset(IMAGES, batch_size=5)[0][0].dtype == np.uint8

@@ -1,0 +1,99 @@
+import os
+import sys
+
+import keras
+import pytest
+
+from keras_simclr.files import move_into_place, replacing
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "result.txt").write_text("old")
+    return tmp_path / "result.txt"
+
+
+def test_a_new_file_replaces_the_old_one(path):
+    with replacing(path) as unfinished:
+        unfinished.write_text("new")
+    assert path.read_text() == "new"
+    assert os.listdir(path.parent) == ["result.txt"]
+
+
+def test_the_old_file_stays_until_the_new_one_is_complete(path):
+    with replacing(path) as unfinished:
+        unfinished.write_text("half")
+        assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_after_an_error_the_old_file_is_all_there_is(error, path):
+    with pytest.raises(error), replacing(path) as unfinished:
+        unfinished.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert os.listdir(path.parent) == ["result.txt"]
+
+
+def test_an_error_before_anything_is_written_is_reported(path):
+    with pytest.raises(ZeroDivisionError), replacing(path):
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+
+
+def test_paths_may_be_strings(path):
+    with replacing(str(path)) as unfinished:
+        unfinished.write_text("new")
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
+def test_the_unfinished_file_has_the_suffixes_that_keras_requires(name, tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    with replacing(tmp_path / name) as unfinished:
+        (model.save if name.endswith(".keras") else model.save_weights)(unfinished)
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_a_file_is_moved_in_place_of_another(path):
+    unfinished = path.with_name("unfinished")
+    unfinished.write_text("new")
+    move_into_place(unfinished, path)
+    assert path.read_text() == "new"
+    assert not unfinished.exists()
+
+
+def test_the_data_is_flushed_before_the_name(path, monkeypatch):
+    steps = []
+    replace = os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: steps.append("flush"))
+    monkeypatch.setattr(os, "replace", lambda *paths: steps.append("rename") or replace(*paths))
+    unfinished = path.with_name("unfinished")
+    unfinished.write_text("new")
+    move_into_place(unfinished, path)
+    assert steps == ["flush", "rename", "flush"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be opened")
+def test_a_folder_that_cannot_be_flushed_is_no_error(path, monkeypatch):
+    fsync = os.fsync
+
+    def refuse_folders(descriptor):
+        if os.path.isdir(f"/dev/fd/{descriptor}"):
+            raise OSError(22, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    with replacing(path) as unfinished:
+        unfinished.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_data_that_cannot_be_flushed_is_an_error(path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"), replacing(path) as unfinished:
+        unfinished.write_text("new")
+    assert path.read_text() == "old"

@@ -1,0 +1,163 @@
+"""What this package expects of every private name that it uses.
+
+A failure here means that an upgrade of Keras or of a framework has changed one of them.
+"""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_simclr import LARS, keras_internals
+
+
+def small_model():
+    return keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dropout(0.5, seed=1)])
+
+
+def test_a_seed_generator_keeps_its_state_in_a_variable_of_this_name():
+    assert keras.random.SeedGenerator(1).state.name == keras_internals.SEED_STATE
+
+
+def test_flattened_layers_are_the_layer_and_all_layers_inside():
+    model = keras.Sequential([small_model()])
+    names = [type(layer).__name__ for layer in keras_internals.flatten_layers(model)]
+    assert names[0] == "Sequential" and {"Dense", "Dropout"} <= set(names)
+
+
+@pytest.mark.parametrize("step", ["fit", "evaluate"])
+def test_keras_steps_call_the_model_by_its_attribute_call(step):
+    model = small_model()
+    model.compile("sgd", "mse")
+    model.optimizer.build(model.trainable_variables)
+    seen = []
+
+    def function(inputs, training=None, mask=None):
+        seen.append(tuple(inputs.shape))
+        return model.layers[0](inputs)
+
+    with keras_internals.calling(model, function):
+        getattr(model, step)(np.ones((2, 4)), np.ones((2, 3)), verbose=0)
+    assert seen and "call" not in vars(model)
+
+
+def test_the_loss_is_weighted_by_the_length_of_the_first_tensor():
+    model = small_model()
+    model.compile("sgd", "mse")
+    model.evaluate(np.ones((10, 4)), np.ones((10, 3)), batch_size=5, verbose=0)
+    assert float(keras_internals.images_seen(model)) == 10
+
+
+def test_losses_of_layers_are_added_up():
+    dense = layers.Dense(3, use_bias=False, kernel_initializer="ones", kernel_regularizer="l2")
+    model = keras.Sequential([keras.Input((4,)), dense])
+    model.compile("sgd", "mse")
+    found = keras.ops.convert_to_numpy(keras_internals.additional_losses(model))
+    assert found == pytest.approx(0.01 * 12)
+
+
+def test_metrics_are_flattened_with_the_loss_first():
+    model = small_model()
+    model.compile("sgd", "mse", metrics=["mae"])
+    model.evaluate(np.ones((2, 4)), np.ones((2, 3)), verbose=0)
+    assert keras_internals.flatten_metrics(model, {"mae": 2.0, "loss": 1.0}) == [1.0, 2.0]
+
+
+def test_fit_starts_at_the_initial_epoch_that_a_callback_sets():
+    class Resume(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            keras_internals.set_initial_epoch(self.model, 2)
+
+    model = small_model()
+    model.compile("sgd", "mse")
+    data = np.ones((2, 4)), np.ones((2, 3))
+    history = model.fit(*data, epochs=3, verbose=0, callbacks=[Resume()])
+    assert history.epoch == [2]
+
+
+def test_a_schedule_is_told_from_a_number():
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    assert keras_internals.has_schedule(keras.optimizers.SGD(schedule))
+    assert not keras_internals.has_schedule(keras.optimizers.SGD(0.1))
+    wrapped = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(schedule))
+    assert keras_internals.has_schedule(wrapped)
+
+
+def test_variables_can_be_excluded_from_weight_decay():
+    kernel, bias = keras.Variable([1.0], name="kernel"), keras.Variable([1.0], name="bias")
+    optimizer = keras.optimizers.AdamW()
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    assert keras_internals.uses_weight_decay(optimizer, kernel)
+    assert not keras_internals.uses_weight_decay(optimizer, bias)
+
+
+def test_a_variable_has_the_index_that_the_optimizer_was_built_with():
+    variables = [keras.Variable([1.0]), keras.Variable([2.0])]
+    optimizer = keras.optimizers.SGD()
+    optimizer.build(variables)
+    assert keras_internals.variable_index(optimizer, variables[1]) == 1
+
+
+def test_optimizers_apply_weight_decay_in_the_method_that_lars_overrides():
+    """LARS adds its decay to the gradient; Keras' own step of decay must find nothing to do."""
+    assert callable(keras.optimizers.Optimizer._apply_weight_decay)
+    variable = keras.Variable([2.0], name="bias")
+    optimizer = LARS(0.1, weight_decay=0.5)
+    optimizer.build([variable])
+    optimizer.apply([keras.ops.zeros(1)])
+    assert keras.ops.convert_to_numpy(variable).tolist() == [2.0]
+
+
+def test_batch_normalization_asks_one_method_for_mean_and_variance():
+    layer = layers.BatchNormalization(momentum=0.0)
+    layer.build((None, 2))
+    asked = []
+
+    def moments(axes, inputs):
+        asked.append(axes)
+        return keras.ops.convert_to_tensor([3.0, 4.0]), keras.ops.convert_to_tensor([1.0, 1.0])
+
+    with keras_internals.batch_norm_moments([layer], moments):
+        layer(np.zeros((5, 2), "float32"), training=True)
+    assert asked == [[0]]
+    np.testing.assert_allclose(layer.moving_mean, [3.0, 4.0])
+    layer(np.zeros((5, 2), "float32"), training=True)
+    np.testing.assert_allclose(layer.moving_mean, [0.0, 0.0])
+
+
+def test_the_symbolic_build_is_a_method_on_tensorflow():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("several workers are TensorFlow's")
+    model = small_model()
+    assert callable(model._maybe_symbolic_build)
+    with keras_internals.without_symbolic_build(model):
+        assert model._maybe_symbolic_build(data_batch=None) is None
+    assert "_maybe_symbolic_build" not in vars(model)
+
+
+def test_a_strategy_of_one_process_is_not_multi_worker():
+    import tensorflow as tf
+
+    assert not keras_internals.is_multi_worker(tf.distribute.get_strategy())
+
+
+def test_lambdas_come_back_from_their_configs_within_the_scope_only():
+    model = keras.Sequential([keras.Input((1,)), layers.Lambda(lambda x: x + 1)])
+    config = keras.saving.serialize_keras_object(model)
+    with keras_internals.unsafe_deserialization():
+        copy = keras.saving.deserialize_keras_object(config, safe_mode=False)
+    assert copy.predict(np.ones((1, 1)), verbose=0) == 2.0
+    with pytest.raises(ValueError, match="(?i)lambda"):
+        keras.models.clone_model(model).from_config(model.get_config())
+
+
+def test_functional_and_sequential_models_are_told_from_subclasses():
+    inputs = keras.Input((4,))
+    functional = keras.Model(inputs, layers.Dense(2)(inputs))
+
+    class Subclass(keras.Model):
+        pass
+
+    assert keras_internals.is_functional(functional)
+    assert keras_internals.is_functional(small_model())
+    assert not keras_internals.is_functional(Subclass())
