@@ -5,9 +5,13 @@ expected.
 """
 
 import contextlib
+import threading
 import warnings
 
 import keras
+
+_callers: dict[int, int] = {}  # threads in `calling`, by the id of the model
+_callers_lock = threading.Lock()
 
 SEED_STATE = "seed_generator_state"  # name of the variable of a `SeedGenerator`
 
@@ -19,17 +23,28 @@ def flatten_layers(layer):
 
 @contextlib.contextmanager
 def calling(model, function):
-    """Let the steps of Keras call `function` instead of a model's own `call`.
+    """Let Keras' steps, which call the model on their data, call `function` instead.
+
+    The replicas of `tf.distribute.MirroredStrategy` run in threads, of which the first one to
+    enter sets the function and the last one to leave removes it.
 
     Args:
         model: A `keras.Model` whose `call` takes (inputs, training).
-        function: Function of the same arguments.
+        function: Function of the same arguments, the same in all threads.
     """
+    _count_callers(model, 1)
     object.__setattr__(model, "call", function)
     try:
         yield
     finally:
-        object.__delattr__(model, "call")
+        if _count_callers(model, -1) == 0:
+            object.__delattr__(model, "call")
+
+
+def _count_callers(model, change):
+    with _callers_lock:
+        _callers[id(model)] = _callers.get(id(model), 0) + change
+        return _callers[id(model)] or _callers.pop(id(model))
 
 
 def images_seen(model):

@@ -11,6 +11,7 @@ from PIL import Image
 
 import keras_simclr.models.simclr
 from keras_simclr import SimCLR
+from keras_simclr.layers import presets
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,19 +31,21 @@ def image_folders(tmp_path, monkeypatch, rng):
 
 @pytest.fixture
 def shortened(monkeypatch):
-    """Train for one epoch, and use a small network in the place of named ones."""
+    """Train for one step, with a small network in the place of named ones and simpler views."""
+    one_step = {"epochs": 1, "steps_per_epoch": 1}
     fit, fine_tune = SimCLR.fit, SimCLR.fine_tune
 
-    def fit_for_one_epoch(self, *args, epochs=1, **options):
-        return fit(self, *args, **options)
+    def fit_for_one_step(self, *args, **options):
+        return fit(self, *args, **{**options, **one_step})
 
     def fine_tune_for_one_step(self, *args, **options):
-        return fine_tune(self, *args, **{**options, "epochs": 1, "steps_per_epoch": 1})
+        return fine_tune(self, *args, **{**options, **one_step})
 
     def small_network(name):
         return keras.Sequential([layers.Rescaling(1 / 255), layers.Conv2D(4, 3, strides=4)])
 
-    monkeypatch.setattr(SimCLR, "fit", fit_for_one_epoch)
+    monkeypatch.setitem(presets.SMALL_GRAY, "color_distortion", 0.0)
+    monkeypatch.setattr(SimCLR, "fit", fit_for_one_step)
     monkeypatch.setattr(SimCLR, "fine_tune", fine_tune_for_one_step)
     monkeypatch.setattr(keras_simclr.models.simclr, "resnet_by_name", small_network)
 

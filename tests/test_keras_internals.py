@@ -41,6 +41,17 @@ def test_keras_steps_call_the_model_by_its_attribute_call(step):
     assert seen and "call" not in vars(model)
 
 
+def test_the_function_is_called_until_the_last_thread_has_left():
+    """The replicas of a `MirroredStrategy` enter and leave in any order."""
+    model = small_model()
+    first, second = (keras_internals.calling(model, lambda inputs: "views") for _ in range(2))
+    first.__enter__(), second.__enter__()
+    first.__exit__(None, None, None)
+    assert model.call(None) == "views"
+    second.__exit__(None, None, None)
+    assert "call" not in vars(model)
+
+
 def test_the_loss_is_weighted_by_the_length_of_the_first_tensor():
     model = small_model()
     model.compile("sgd", "mse")

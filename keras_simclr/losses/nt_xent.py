@@ -119,7 +119,7 @@ class NTXentLoss(keras.losses.Loss):
         name: str = "nt_xent",
         **kwargs: Any,
     ):
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=name, **{"dtype": "float32", **kwargs})
         check_temperature(temperature)
         _check_chunk_size(chunk_size)
         self.temperature = temperature

@@ -136,7 +136,7 @@ class Trainer(RecipeCompiler):
                 validation_steps=validation_steps,
                 validation_freq=validation_freq,
             )
-        if int(self.optimizer.iterations) > 0:
+        if epochs > 0:
             self.pretrained = True
         return history
 
@@ -173,6 +173,7 @@ class Trainer(RecipeCompiler):
         """Return the loss of embeddings `y_pred` of shape (N, 2, D), and update the metrics."""
         z_a, z_b = y_pred[:, 0], y_pred[:, 1]
         loss, correct = self._compare(z_a, z_b)
+        loss = ops.cast(loss, "float32")
         views = ops.cast(2 * ops.shape(z_a)[0] * distribution.num_replicas(), "float32")
         collapsed = ops.log(views - 1)  # the loss of a collapsed model
         self._contrastive_accuracy.update_state(correct)
