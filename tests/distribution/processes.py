@@ -116,7 +116,8 @@ def whole(scope_of):
     found |= {f"tuned_{name}": values for name, values in tuned.history.history.items()}
     found |= weights_of("classifier", tuned)
     random.seed(os.getpid())
-    found["seed"] = SimCLR("resnet18").seed  # drawn from a generator in another state
+    with scope_of():
+        found["seed"] = SimCLR("resnet18").seed  # drawn from a generator in another state
     found["refusal"] = refusal(scope_of) if PROCESSES > 1 else ""
     return found
 
