@@ -9,13 +9,14 @@ export CUDA_VISIBLE_DEVICES ?=
 TESTS := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
 	tests/test_examples.py tests
 
-.PHONY: help demo test test-extras coverage check
+.PHONY: help demo test test-extras coverage faults check
 
 help:
 	@echo "make demo         pretrain on digits, fine-tune on a few labels, compare (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make test         the tests, on each of: $(BACKENDS)"
 	@echo "make test-extras  the tests that need keras-cv or keras-hub, in an environment of their own"
 	@echo "make coverage     the lines that the tests run (KERAS_BACKEND=$(KERAS_BACKEND))"
+	@echo "make faults       100 runs killed at random moments, on each backend"
 	@echo "make check        ruff and mypy"
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -43,6 +44,11 @@ test-extras: $(VENV)-extras/installed
 
 coverage: $(VENV)/installed
 	$(TESTS) --cov --cov-report=term:skip-covered
+
+faults: $(VENV)/installed
+	@for backend in $(BACKENDS); do \
+		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTHON) tests/faults/kill_runs.py || exit 1; \
+	done
 
 check: $(VENV)/installed
 	$(PYTHON) -m ruff check .

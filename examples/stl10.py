@@ -8,8 +8,8 @@ evaluation on all 5,000 labels of 75 to 77 % for ResNet-18 and 77 to 83 % for Re
 epochs. `--smoke` only shows that everything runs; expect 45 to 50 % from the linear probe on its 50
 labels, measured on 20 images.
 
-A run that was stopped or killed resumes after its last complete epoch when the same command is
-given again. Once model.keras exists, the command only evaluates it; delete it to start over. The
+A run that was stopped or killed resumes from its last backup when the same command is given again.
+Once model.keras exists, the command only evaluates it; delete it to start over. The
 output folder holds model.keras, results.json, history.csv and two figures.
 """
 
@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
@@ -73,13 +74,12 @@ def pretrain(args, images):
     """Fit a model to the images, from the last backup if there is one."""
     backup, log = args.output / "backup", args.output / "history.csv"
     if backup.exists():
-        print(f"Resuming from {backup} after the last complete epoch.")
-    else:
-        log.unlink(missing_ok=True)
+        print(f"Resuming from {backup}.")
     model = SimCLR(args.backbone, image_size=args.image_size, seed=0)
     callbacks = [
-        keras.callbacks.CSVLogger(log, append=True),
-        BackupAndRestore(backup, delete_checkpoint=False),  # kept until the model is saved
+        keras.callbacks.CSVLogger(log),  # appended to if the run is resumed
+        # Kept until the model is saved.
+        BackupAndRestore(backup, save_freq=timedelta(minutes=10), delete_checkpoint=False),
     ]
     model.fit(
         images, epochs=args.epochs, batch_size=args.batch_size, callbacks=callbacks, verbose=2

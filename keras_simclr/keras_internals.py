@@ -5,15 +5,55 @@ expected.
 """
 
 import contextlib
+import random
 import threading
 import warnings
 
 import keras
+import numpy as np
 
 _callers: dict[int, int] = {}  # threads in `calling`, by the id of the model
 _callers_lock = threading.Lock()
 
+CALLBACK_STATE = {
+    keras.callbacks.EarlyStopping: ("wait", "stopped_epoch", "best", "best_weights", "best_epoch"),
+    keras.callbacks.ModelCheckpoint: ("best", "_batches_seen_since_last_saving"),
+    keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
+}
 SEED_STATE = "seed_generator_state"  # name of the variable of a `SeedGenerator`
+
+
+def random_states():
+    """Return the states of the global generators of Python, NumPy and PyTorch, as arrays."""
+    kind, words, gauss = random.getstate()
+    _, keys, position, has_gauss, cached = np.random.get_state()
+    states = {
+        "python": np.array([kind, *words], "int64"),
+        "python_gauss": np.array([] if gauss is None else [gauss], "float64"),
+        "numpy": np.array([position, *keys], "int64"),
+        "numpy_gauss": np.array([cached] if has_gauss else [], "float64"),
+    }
+    if keras.backend.backend() == "torch":
+        import torch
+
+        states["torch"] = torch.get_rng_state().numpy()
+    return states
+
+
+def set_random_states(states):
+    """Set the global generators to those of `random_states` that are in `states`."""
+    if "python" in states:
+        kind, *words = states["python"].tolist()
+        gauss = states["python_gauss"].tolist()
+        random.setstate((kind, tuple(words), *(gauss or [None])))
+    if "numpy" in states:
+        position, *keys = states["numpy"].tolist()
+        cached = states["numpy_gauss"].tolist()
+        np.random.set_state(("MT19937", keys, position, len(cached), *(cached or [0.0])))
+    if "torch" in states:
+        import torch
+
+        torch.set_rng_state(torch.from_numpy(states["torch"]))
 
 
 def flatten_layers(layer):
@@ -68,6 +108,86 @@ def flatten_metrics(model, logs):
 def set_initial_epoch(model, epoch):
     """Set the epoch at which the current `fit` starts; None leaves it to `initial_epoch`."""
     model._initial_epoch = epoch
+
+
+class EpochStart:
+    """Where the first epoch of a `fit` starts.
+
+    Attributes:
+        epoch: Epochs that are done.
+        step: Steps that are done of the epoch after them.
+        states: `random_states` to set when the epoch begins, or None.
+        replay: Whether the data depend on how often they were read, so that everything that was
+            read before is read again.
+        draws: Whether reading may draw random numbers from the generators of Python and NumPy,
+            which then are where they were once everything has been read again.
+    """
+
+    def __init__(self, replay=False, draws=False):
+        self.epoch, self.step, self.states = 0, 0, None
+        self.replay, self.draws = replay, draws
+        self._is_pending = False
+
+    def set(self, epoch, step, states):
+        """Let the next epoch start after `epoch` epochs and `step` steps."""
+        self.epoch, self.step, self.states, self._is_pending = epoch, step, states, True
+
+    def take(self):
+        """Return (epoch, step, states) once after each `set`, otherwise (0, 0, None)."""
+        taken = (self.epoch, self.step, self.states) if self._is_pending else (0, 0, None)
+        self._is_pending = False
+        return taken
+
+
+@contextlib.contextmanager
+def epochs_starting_at(start):
+    """Let the epochs of `fit` start where an `EpochStart` says when the first one begins.
+
+    Keras' callbacks and its progress bar see the numbers of the steps that are left.
+    """
+    from keras.src.trainers.epoch_iterator import EpochIterator
+
+    enumerate_steps = EpochIterator._enumerate_iterator
+
+    def enumerate_rest(iterator):
+        epochs, steps, states = start.take()
+        for _ in range(epochs if start.replay else 0):
+            _replay_epoch(iterator, enumerate_steps(iterator))
+        if states:  # only now, as reading may draw random numbers
+            set_random_states(states)
+        enumerated = enumerate_steps(iterator)
+        for _ in range(0, steps, iterator.steps_per_execution):
+            _, _, batches = next(enumerated)
+            if start.replay:
+                _skip_batches(iterator, batches)
+        yield from enumerated
+
+    EpochIterator._enumerate_iterator = enumerate_rest
+    try:
+        yield
+    finally:
+        EpochIterator._enumerate_iterator = enumerate_steps
+
+
+def _replay_epoch(iterator, enumerated):
+    """Read an epoch again; of a PyDataset, only call the methods that Keras calls.
+
+    With workers, Keras keeps batches from one epoch to the next, so all are read.
+    """
+    dataset = getattr(iterator.data_adapter, "py_dataset", None)
+    has_workers = getattr(iterator.data_adapter, "enqueuer", None) is not None
+    if dataset is not None and not has_workers and iterator.steps_per_epoch is None:
+        dataset.on_epoch_begin()
+        dataset.on_epoch_end()
+        return
+    with iterator.catch_stop_iteration():
+        for _, _, batches in enumerated:
+            _skip_batches(iterator, batches)
+
+
+def _skip_batches(iterator, batches):
+    for _ in range(iterator.steps_per_execution):
+        next(batches)
 
 
 def has_schedule(optimizer):

@@ -57,7 +57,7 @@ def resumed(start, tmp_path_factory):
     The second run was killed as soon as its model was saved; the third only evaluates it.
     """
     output = tmp_path_factory.mktemp("resumed")
-    first = kill_when(start(output), (output / "backup/epoch-1.weights.h5").exists)
+    first = kill_when(start(output), (output / "backup/epoch-1-step-0.backup").exists)
     second = kill_when(start(output), (output / "model.keras").exists)
     third = start(output)
     try:

@@ -3,6 +3,8 @@
 A failure here means that an upgrade of Keras or of a framework has changed one of them.
 """
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -39,6 +41,84 @@ def test_keras_steps_call_the_model_by_its_attribute_call(step):
     with keras_internals.calling(model, function):
         getattr(model, step)(np.ones((2, 4)), np.ones((2, 3)), verbose=0)
     assert seen and "call" not in vars(model)
+
+
+class Numbers(keras.utils.PyDataset):
+    """Four batches, and the number of epochs that have ended."""
+
+    epochs = 0
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return np.full((2, 4), index), np.ones((2, 3))
+
+    def on_epoch_end(self):
+        self.epochs += 1
+
+
+def one_by_one():
+    for _ in range(100):
+        yield np.ones((2, 4)), np.ones((2, 3))
+
+
+class StartAt(keras.callbacks.Callback):
+    """Let the first epoch start at a step, and list the steps."""
+
+    def __init__(self, start, epoch, step):
+        super().__init__()
+        self.start, self.position, self.steps = start, (epoch, step), []
+
+    def on_train_begin(self, logs=None):
+        self.start.set(*self.position, None)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.steps.append(batch)
+
+
+@pytest.mark.parametrize("replay", [False, True])
+def test_the_first_epoch_starts_where_it_is_told_to(replay):
+    start = keras_internals.EpochStart(replay)
+    callback = StartAt(start, 1, 3)
+    model, dataset = small_model(), Numbers()
+    model.compile("sgd", "mse")
+    with keras_internals.epochs_starting_at(start):
+        model.fit(dataset, initial_epoch=1, epochs=3, verbose=0, callbacks=[callback])
+    assert callback.steps == [3, 0, 1, 2, 3]
+    assert dataset.epochs >= 2 + replay
+
+
+def test_a_generator_is_read_again_up_to_the_first_step():
+    start = keras_internals.EpochStart(replay=True)
+    callback = StartAt(start, 2, 1)
+    rest, model = one_by_one(), small_model()
+    model.compile("sgd", "mse")
+    options = {"initial_epoch": 2, "epochs": 3, "steps_per_epoch": 4, "callbacks": [callback]}
+    with keras_internals.epochs_starting_at(start):
+        model.fit(rest, shuffle=False, verbose=0, **options)
+    assert callback.steps == [1, 2, 3]
+    assert sum(1 for _ in rest) <= 100 - 12
+
+
+@pytest.mark.parametrize("kind", keras_internals.CALLBACK_STATE)
+def test_callbacks_keep_their_state_in_these_attributes(kind):
+    arguments = {"filepath": "model.keras"} if kind is keras.callbacks.ModelCheckpoint else {}
+    callback = kind(**arguments)
+    callback.set_model(small_model())
+    callback.model.compile("sgd", "mse")
+    callback.on_train_begin()
+    for name in keras_internals.CALLBACK_STATE[kind]:
+        assert hasattr(callback, name) or name == "best", name
+
+
+def test_the_states_of_the_global_generators_are_restored():
+    states = keras_internals.random_states()
+    drawn = random.gauss(0, 1), np.random.normal(), np.random.random()
+    other = random.gauss(0, 1), np.random.normal(), np.random.random()
+    keras_internals.set_random_states(states)
+    assert (random.gauss(0, 1), np.random.normal(), np.random.random()) == drawn
+    assert (random.gauss(0, 1), np.random.normal(), np.random.random()) == other
 
 
 def test_the_function_is_called_until_the_last_thread_has_left():

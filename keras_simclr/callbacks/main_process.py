@@ -6,6 +6,9 @@ import tempfile
 import keras
 
 from keras_simclr import distribution
+from keras_simclr.callbacks.backup_and_restore import BackupAndRestore
+from keras_simclr.callbacks.set_epoch import SetEpoch
+from keras_simclr.callbacks.terminate_on_nonfinite import TerminateOnNonFinite
 
 
 class AverageLogs(keras.callbacks.Callback):
@@ -14,6 +17,18 @@ class AverageLogs(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Average the logs in place."""
         logs.update(distribution.all_reduce_logs(logs))
+
+
+def all_callbacks(callbacks, start, dataset=None):
+    """Return the callbacks of a `fit`: those of this package, then the given ones.
+
+    Args:
+        callbacks: The given ones: None, a callback, or a list of them.
+        start: `EpochStart` of the `fit`.
+        dataset: Dataset whose order depends on the epoch. Defaults to None.
+    """
+    follows = [] if dataset is None else [SetEpoch(dataset, start)]
+    return [*follows, AverageLogs(), TerminateOnNonFinite(), *main_process_callbacks(callbacks)]
 
 
 def list_callbacks(callbacks):
@@ -27,7 +42,8 @@ def main_process_callbacks(callbacks):
     """Return the callbacks for this process, so that only the main process writes logs and models.
 
     The other processes get neither `CSVLogger` nor `TensorBoard`. Where all processes must take
-    part in saving, their `ModelCheckpoint` writes to a temporary folder.
+    part in saving, their `ModelCheckpoint` writes to a temporary folder. `BackupAndRestore` comes
+    last.
 
     Args:
         callbacks: None, a callback, or a list of them.
@@ -35,7 +51,10 @@ def main_process_callbacks(callbacks):
     Returns:
         A list of callbacks.
     """
-    callbacks = list_callbacks(callbacks)
+    # A backup has the states of the other callbacks, so it is saved after they have run.
+    callbacks = sorted(
+        list_callbacks(callbacks), key=lambda callback: isinstance(callback, BackupAndRestore)
+    )
     if distribution.is_main_process():
         return callbacks
     unneeded = [keras.callbacks.CSVLogger, keras.callbacks.TensorBoard]

@@ -51,15 +51,25 @@ class ArrayDataset(keras.utils.PyDataset):
         self.transform = transform
         self.shard = shard
         self.epoch = 0
+        self.first_step = 0
         self._order: tuple[int | None, Any] = (None, None)
 
     def __len__(self):
         """Return the number of batches per epoch."""
         return self.steps_per_epoch
 
+    @property
+    def num_batches(self):
+        """Number of batches that are left in the current epoch."""
+        return self.steps_per_epoch - self.first_step
+
+    def start_epoch(self, epoch, step=0):
+        """Let the next batches be those of an epoch, from one of its steps on."""
+        self.epoch, self.first_step = epoch, step
+
     def __getitem__(self, index):
-        """Return batch `index` of the current epoch: (images, labels, sample weights)."""
-        step = self.epoch * self.steps_per_epoch + index
+        """Return batch `index` of those that are left: (images, labels, sample weights)."""
+        step = self.epoch * self.steps_per_epoch + self.first_step + index
         number, position = divmod(step, self.steps_per_pass)
         start = position * self.batch_size
         chosen = take_shard(self._order_of(number)[start : start + self.batch_size], self.shard)

@@ -1,6 +1,7 @@
 """Preparation of images for pretraining and evaluation."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,6 +27,7 @@ from keras_simclr.data.inspection import (
     to_numpy,
 )
 from keras_simclr.data.repeated_dataset import RepeatedDataset, num_full_batches
+from keras_simclr.keras_internals import EpochStart
 from keras_simclr.validation import check_positive_integer
 
 
@@ -40,15 +42,30 @@ class PreparedData:
         steps_per_epoch: Batches per epoch, or None if unknown.
     """
 
-    data: object
+    data: Any
     first: np.ndarray
     batch_size: int
     steps_per_epoch: int | None
 
     @property
-    def follows_epoch(self):
-        """Whether `data` is a dataset of this package, whose order depends on its `epoch`."""
-        return isinstance(self.data, (ArrayDataset, RepeatedDataset))
+    def own_dataset(self):
+        """`data` if it is a dataset of this package, whose order depends on its epoch, or None."""
+        return self.data if isinstance(self.data, (ArrayDataset, RepeatedDataset)) else None
+
+    @property
+    def is_array(self):
+        """Whether `data` is an array in batches."""
+        return isinstance(self.data, ArrayDataset)
+
+    @property
+    def images(self):
+        """All images if they are an array, otherwise the first ones."""
+        return self.data.images if self.is_array else self.first
+
+    def epoch_start(self):
+        """Return an `EpochStart` for the data: they are read again unless they are our own."""
+        replay = self.own_dataset is None
+        return EpochStart(replay, draws=replay and not isinstance(self.data, keras.utils.PyDataset))
 
     @property
     def keras_steps(self):
@@ -237,6 +254,11 @@ def check_known_length(steps):
             "The number of batches in this dataset is unknown. Pass `steps_per_epoch`."
         )
     return steps
+
+
+def spread_sample(images, count=64):
+    """Return at most `count` images at equal distances in an array."""
+    return np.asarray(images[np.linspace(0, len(images) - 1, min(count, len(images)), dtype=int)])
 
 
 def split_array(x, fraction, *targets):

@@ -51,6 +51,16 @@ class LabeledData:
     seed: int | None = None
 
     @property
+    def is_array(self):
+        """Whether the images are an array."""
+        return isinstance(self.source, tuple)
+
+    @property
+    def images(self):
+        """All images if they are an array, otherwise the first ones."""
+        return self.source[0] if self.is_array else self.example[0]
+
+    @property
     def one_hot(self):
         """Whether labels are rows of `num_classes` numbers rather than integers."""
         return self.example[1].ndim == 2
@@ -62,7 +72,7 @@ class LabeledData:
             transform: Function of (images, step), applied to every batch. Defaults to None.
         """
         shard = distribution.data_shard()
-        if isinstance(self.source, tuple):
+        if self.is_array:
             return self._array_dataset(self.steps_per_epoch, transform=transform, shard=shard)
         full_only = self.batch_size if distribution.num_devices() > 1 else None
         return RepeatedDataset(
@@ -75,7 +85,7 @@ class LabeledData:
 
     def one_pass(self):
         """Return an iterator over the full, untransformed batches of one pass."""
-        if isinstance(self.source, tuple):
+        if self.is_array:
             return iterate_batches(self._array_dataset(self.steps_per_pass))
         return ([to_numpy(array) for array in batch] for batch in iterate_batches(self.source))
 

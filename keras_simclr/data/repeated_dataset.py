@@ -51,6 +51,7 @@ class RepeatedDataset(keras.utils.PyDataset):
         self.shard = shard
         self.images_only = images_only
         self.epoch = 0
+        self.first_step = 0
         self._next_step = None
         self._kept = {}
 
@@ -58,9 +59,25 @@ class RepeatedDataset(keras.utils.PyDataset):
         """Return the number of batches per epoch."""
         return self.steps_per_epoch
 
+    @property
+    def num_batches(self):
+        """Number of batches that are left in the current epoch."""
+        return self.steps_per_epoch - self.first_step
+
+    def start_epoch(self, epoch, step=0):
+        """Let the next batches be those of an epoch, from one of its steps on.
+
+        Batches that were not read yet are read up to there, since the order of the dataset may
+        depend on how often it was read.
+        """
+        begun = self.epoch * self.steps_per_epoch if self._next_step is None else self._next_step
+        for number in range(begun, epoch * self.steps_per_epoch + step):
+            self._read(number)
+        self.epoch, self.first_step = epoch, step
+
     def __getitem__(self, index):
-        """Return batch `index` of the current epoch."""
-        step = self.epoch * self.steps_per_epoch + index
+        """Return batch `index` of those that are left in the current epoch."""
+        step = self.epoch * self.steps_per_epoch + self.first_step + index
         if step not in self._kept:
             self._read(step)
         images, *targets = self._kept[step]

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import filelock
 import numpy as np
 
 from keras_simclr.datasets.download import download_file, unpack_files
@@ -103,11 +104,15 @@ def _folder(data_dir, split, download, url, md5):
     archive = folder.with_name("stl10_binary.tar.gz")
     if not (download or archive.exists()):
         raise FileNotFoundError(
-            f"STL-10 is not in {folder}. Pass `download=True` (2.6 GB), or download {url} and put "
-            f"it at {archive}, without unpacking it."
+            f"STL-10 is missing. Received: {folder}, which does not have all of its files. Pass "
+            f"`download=True` (2.6 GB), or download {url} and put it at {archive}, without "
+            "unpacking it."
         )
-    unpack_files(download_file(url, archive, md5), folder, FILES)
-    archive.unlink()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder.with_name("stl10_binary.lock")):
+        if not all((folder / name).exists() for name in FILES):  # as another process had the lock
+            unpack_files(download_file(url, archive, md5), folder, FILES)
+            archive.unlink()
     return folder
 
 

@@ -47,7 +47,8 @@ class TwoAugmenters(keras.layers.Layer):
         if first is not second and _seeds(first) & _seeds(second):
             raise ValueError(
                 "The augmenters of the two views must not have the same seed, or both draw the "
-                "same numbers. Pass a different `seed` to each, or none."
+                f"same numbers. Received: {first.name!r} and {second.name!r} with the same seed. "
+                "Pass a different `seed` to each, or none."
             )
 
     def build(self, input_shape: tuple) -> None:

@@ -10,6 +10,7 @@ from keras_simclr.ops.chunking import scan_chunks, set_in_rows
 from keras_simclr.validation import check_positive, is_integer
 
 MASKED = -1e9  # instead of minus infinity: finite in float32, with a gradient of zero
+SHORTEST = 1e-7  # length from which on embeddings have unit length once normalized
 TIE = 1e-6  # cosine similarities closer than this are equal up to rounding
 CHUNK_LOGITS = 2**21  # logits per chunk, 8 MB
 MIN_CHUNK = 128  # anchors; smaller chunks are slow, however many logits each anchor has
@@ -183,7 +184,7 @@ def _compare(z_a, z_b, temperature, normalize, chunk_size):
     _check_chunk_size(chunk_size)
     z_a, z_b = ops.cast(z_a, "float32"), ops.cast(z_b, "float32")
     if normalize:
-        z_a, z_b = ops.normalize(z_a, axis=-1), ops.normalize(z_b, axis=-1)
+        z_a, z_b = _normalize(z_a), _normalize(z_b)
 
     def compare(z_a, z_b):
         anchors = ops.concatenate([z_a, z_b])  # (2n, D), those of one device
@@ -196,6 +197,18 @@ def _compare(z_a, z_b, temperature, normalize, chunk_size):
 
     compared = distribution.per_device(compare, z_a, z_b)
     return compared[:, 0], ops.concatenate([compared[:, 1], compared[:, 2]])
+
+
+def _normalize(z):
+    """Scale embeddings to unit length; those shorter than `SHORTEST` become shorter than that.
+
+    Unlike `ops.normalize`, the gradient is finite everywhere, also at zero, and neither very short
+    nor very long embeddings under- or overflow when they are squared.
+    """
+    largest = ops.max(ops.abs(z), axis=-1, keepdims=True)
+    z = z / ops.stop_gradient(ops.maximum(largest, SHORTEST))
+    square = ops.sum(ops.square(z), axis=-1, keepdims=True)  # at least 1, unless z was too short
+    return z * ops.rsqrt(ops.maximum(square, 0.25))
 
 
 def _compare_anchors(anchors, embeddings, offset, temperature, chunk_size):

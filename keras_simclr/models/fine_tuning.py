@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from keras_simclr import distribution
-from keras_simclr.callbacks.main_process import AverageLogs, main_process_callbacks
-from keras_simclr.callbacks.set_epoch import SetEpoch
-from keras_simclr.callbacks.terminate_on_nonfinite import TerminateOnNonFinite
+from keras_simclr.callbacks.backup_and_restore import backing_up, find_backup
+from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
+from keras_simclr.callbacks.run_state import Run
 from keras_simclr.data.prepare import split_array
 from keras_simclr.data.prepare_labeled import prepare_labeled_data, prepare_validation_data
 from keras_simclr.layers import SimCLRAugmenter, TwoAugmenters
@@ -19,6 +19,7 @@ from keras_simclr.models.linear_start import start_as_linear_probe
 from keras_simclr.models.resnet import ResNet
 from keras_simclr.optimizers import recipes
 from keras_simclr.training.compilation import check_rate_callbacks
+from keras_simclr.training.run_settings import digest, run_settings
 from keras_simclr.validation import check_positive_integer
 
 EPOCHS, FROZEN_EPOCHS = 30, 100
@@ -125,6 +126,8 @@ class FineTuner(keras.Model):
             _check_class_weight(class_weight, sample_weight, multi_label)
         if epochs is not None:
             check_positive_integer("epochs", epochs, min_=0)
+        callbacks = list_callbacks(callbacks)
+        self.adopt_seed(find_backup(callbacks))
         if validation_split:
             (x, y, sample_weight), validation_data = split_array(
                 x, validation_split, y, sample_weight
@@ -169,10 +172,15 @@ class FineTuner(keras.Model):
             start_as_linear_probe(classifier, labeled.one_pass(), class_weight, multi_label)
         dataset = labeled.make_dataset(_view_transform(self, augmenter))
         dataset.epoch = initial_epoch
+        labels = digest(labeled.source[1]) if labeled.is_array else None
         _fit(
             classifier,
             dataset,
             callbacks,
+            Run(
+                run_settings(self, labeled, num_classes=labeled.num_classes, labels=labels),
+                digest(labeled.example[0]),
+            ),
             epochs=epochs,
             verbose=verbose,
             validation_data=validation_data,
@@ -185,12 +193,11 @@ class FineTuner(keras.Model):
         return classifier
 
 
-def _fit(classifier, dataset, callbacks, verbose, **arguments):
-    own = [SetEpoch(dataset), AverageLogs(), TerminateOnNonFinite()]
-    with distribution.training(classifier):
+def _fit(classifier, dataset, callbacks, run, verbose, **arguments):
+    with distribution.training(classifier), backing_up(callbacks, run):
         classifier.fit(
             dataset,
-            callbacks=[*own, *main_process_callbacks(callbacks)],
+            callbacks=all_callbacks(callbacks, run.start, dataset),
             verbose=verbose if distribution.is_main_process() else 0,
             shuffle=False,
             **arguments,
@@ -201,6 +208,7 @@ def _check_class_weight(class_weight, sample_weight, multi_label):
     if sample_weight is not None or multi_label:
         raise ValueError(
             "`class_weight` works neither with `sample_weight` nor with `multi_label=True`. "
+            f"Received: {class_weight=}, {sample_weight=}, {multi_label=}. "
             "Multiply the class weights into `sample_weight` instead."
         )
 

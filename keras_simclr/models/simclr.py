@@ -99,6 +99,7 @@ class SimCLR(FineTuner, Trainer):
         self.value_range = check_value_range(value_range)
         self.micro_batch_size = micro_batch_size
         self.seed = distribution.broadcast_number(draw_seed()) if seed is None else seed
+        self._seed_is_drawn = seed is None
         self.projection_head = projection_head or ProjectionHead(
             name="projection_head", dtype=self.dtype_policy
         )
@@ -169,6 +170,12 @@ class SimCLR(FineTuner, Trainer):
     def sub_seed(self, purpose):
         """Return the seed for `purpose`, derived from the seed of the model."""
         return derive_seed(self.seed, *purpose.encode())
+
+    def adopt_seed(self, backup):
+        """Take the seed of a `BackupAndRestore`, unless this model was given one."""
+        if backup is not None and self._seed_is_drawn:
+            stored = backup.stored_seed()
+            self.seed = self.seed if stored is None else stored
 
     @property
     def encoder(self) -> keras.Model:

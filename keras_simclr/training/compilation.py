@@ -148,6 +148,7 @@ def check_rate_callbacks(callbacks, optimizer):
         if isinstance(callback, kinds) and has_schedule(optimizer):
             raise ValueError(
                 f"`{type(callback).__name__}` sets the learning rate, which is a schedule. "
+                f"Received: the optimizer {optimizer.name!r}, which has a learning rate schedule. "
                 "Pass an optimizer with a constant learning rate, such as "
                 "`keras.optimizers.AdamW(1e-3)`, or remove the callback."
             )

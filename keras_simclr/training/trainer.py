@@ -6,12 +6,9 @@ import keras
 from keras import ops
 
 from keras_simclr import distribution
-from keras_simclr.callbacks.main_process import (
-    AverageLogs,
-    main_process_callbacks,
-)
-from keras_simclr.callbacks.set_epoch import SetEpoch
-from keras_simclr.callbacks.terminate_on_nonfinite import TerminateOnNonFinite
+from keras_simclr.callbacks.backup_and_restore import backing_up, find_backup
+from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
+from keras_simclr.callbacks.run_state import Run
 from keras_simclr.data.inspection import images_of, is_array
 from keras_simclr.data.padding import pad_batches, remove_padding
 from keras_simclr.data.prepare import (
@@ -26,6 +23,7 @@ from keras_simclr.keras_internals import (
 )
 from keras_simclr.losses import NTXentLoss, contrastive_accuracy
 from keras_simclr.training.compilation import RecipeCompiler, check_rate_callbacks
+from keras_simclr.training.run_settings import digest, run_settings
 from keras_simclr.training.step import test_on_views, train_on_views, with_static_rank
 
 
@@ -104,8 +102,11 @@ class Trainer(RecipeCompiler):
         if class_weight is not None or sample_weight is not None:
             raise ValueError(
                 "`class_weight` and `sample_weight` are not supported in pretraining: the loss "
-                "compares each image with all others. Pass them to `fine_tune`."
+                f"compares each image with all others. Received: {class_weight=}, "
+                f"{sample_weight=}. Pass them to `fine_tune`."
             )
+        callbacks = list_callbacks(callbacks)
+        self.adopt_seed(find_backup(callbacks))
         if validation_split:
             (x,), (validation_data,) = split_array(x, validation_split)
         data = prepare_training_data(
@@ -122,13 +123,17 @@ class Trainer(RecipeCompiler):
                 validation_data, validation_batch_size or data.batch_size
             ).data
         verbose = verbose if distribution.is_main_process() else 0
-        self._prepare_fit(data, epochs, initial_epoch, callbacks, verbose)
-        with distribution.training(self), end_of_data_expected(data.keras_steps):
+        run = self._prepare_fit(data, epochs, initial_epoch, callbacks, verbose)
+        with (
+            distribution.training(self),
+            end_of_data_expected(data.keras_steps),
+            backing_up(callbacks, run),
+        ):
             history = super().fit(
                 data.data,
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=_add_callbacks(data, callbacks, initial_epoch),
+                callbacks=all_callbacks(callbacks, run.start, data.own_dataset),
                 validation_data=validation_data,
                 shuffle=False,
                 initial_epoch=initial_epoch,
@@ -141,7 +146,7 @@ class Trainer(RecipeCompiler):
         return history
 
     def _prepare_fit(self, data, epochs, initial_epoch, callbacks, verbose):
-        """Create everything that `fit` needs, so that errors are raised before training."""
+        """Create all that `fit` needs, so that errors come before training; return the `Run`."""
         self.build((None, *data.first.shape[1:]))
         if not self.compiled:
             self.compile()
@@ -149,13 +154,18 @@ class Trainer(RecipeCompiler):
             self._plan_recipe(data, epochs, initial_epoch, verbose)
         check_rate_callbacks(callbacks, self.optimizer)
         self._build_optimizer()
+        if data.own_dataset:
+            data.own_dataset.epoch = initial_epoch
+        planned = epochs if self._optimizer_is_auto else None
+        settings = run_settings(self, data, epochs=planned)
+        return Run(settings, digest(data.first), data.epoch_start())
 
     def train_step(self, *args):
         """Train on two views of each image in a batch."""
         if not self._is_planned:
             raise ValueError(
-                'The optimizer "auto" needs the number of steps, which only `fit` knows. Call '
-                "`compile(optimizer=...)` before `train_on_batch`."
+                '`train_on_batch` needs an optimizer. Received: "auto", which only `fit` can plan. '
+                "Call `compile(optimizer=...)` first."
             )
         return train_on_views(self, super().train_step, args)
 
@@ -228,7 +238,8 @@ class Trainer(RecipeCompiler):
         """
         if sample_weight is not None:
             raise ValueError(
-                "`sample_weight` is not supported: the loss compares each image with all others."
+                "`sample_weight` is not supported: the loss compares each image with all others. "
+                f"Received: {type(sample_weight).__name__}. Leave it out."
             )
         data = self._prepare_evaluation(x, batch_size)
         self.build((None, *data.first.shape[1:]))
@@ -282,18 +293,6 @@ class Trainer(RecipeCompiler):
         return remove_padding(rows, counts)
 
     def _prepare_evaluation(self, data, batch_size):
-        images = images_of(data)
-        return prepare_evaluation_data(
-            images,
-            self.value_range,
-            batch_size if is_array(images) else None,
-            micro_batch_size=self.micro_batch_size,
-        )
-
-
-def _add_callbacks(data, callbacks, initial_epoch):
-    own = [AverageLogs(), TerminateOnNonFinite()]
-    if data.follows_epoch:
-        data.data.epoch = initial_epoch
-        own.insert(0, SetEpoch(data.data))
-    return [*own, *main_process_callbacks(callbacks)]
+        images, micro = images_of(data), self.micro_batch_size
+        size = batch_size if is_array(images) else None
+        return prepare_evaluation_data(images, self.value_range, size, micro_batch_size=micro)

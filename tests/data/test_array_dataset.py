@@ -72,3 +72,11 @@ def test_images_become_float32_from(dtype):
 
 def test_uint8_images_stay_uint8():
     assert ArrayDataset(IMAGES, batch_size=5)[0][0].dtype == np.uint8
+
+
+def test_an_epoch_can_start_at_one_of_its_steps():
+    whole, rest = (ArrayDataset(IMAGES, batch_size=2, seed=1) for _ in range(2))
+    expected = order_of(whole, 1)
+    rest.start_epoch(1, 3)
+    assert rest.num_batches == 2 and len(rest) == 5
+    assert [*rest[0][0].ravel(), *rest[1][0].ravel()] == expected[6:]

@@ -21,6 +21,14 @@ def test_batches_read_before_an_epoch_are_returned_again():
     assert [int(dataset[i][0].ravel()[0]) for i in (0, 1, 0, 1, 2)] == [0, 1, 0, 1, 2]
 
 
+def test_an_epoch_can_start_at_one_of_its_steps():
+    dataset = RepeatedDataset(BATCHES, 4)
+    dataset.start_epoch(1, 2)
+    assert [int(dataset[i][0].ravel()[0]) for i in range(dataset.num_batches)] == [0, 1]
+    dataset.start_epoch(2)
+    assert numbers_of(dataset, 2) == [2, 0, 1, 2]
+
+
 def test_labels_and_weights_are_kept():
     batches = [(BATCHES[0], np.array([1, 0]), np.array([0.5, 2.0]))]
     images, labels, weights = RepeatedDataset(batches, 1)[0]

@@ -1,3 +1,4 @@
+import concurrent.futures
 import re
 
 import numpy as np
@@ -123,9 +124,14 @@ def test_the_default_folder_is_that_of_keras(data_dir, monkeypatch):
     assert len(load_stl10("test")[0]) == 10
 
 
+def names_in(folder):
+    """Return the names in a folder, without the lock, which is empty."""
+    return [path.name for path in folder.iterdir() if path.suffix != ".lock"]
+
+
 def test_the_archive_is_downloaded_checked_and_unpacked(published, tmp_path):
     assert load_stl10("unlabeled", **published)[0].shape == (30, 96, 96, 3)
-    assert [child.name for child in tmp_path.iterdir()] == ["stl10_binary"]
+    assert names_in(tmp_path) == ["stl10_binary"]
 
 
 def test_every_split_comes_from_one_download(published, server):
@@ -140,6 +146,13 @@ def test_a_deleted_file_is_downloaded_again(published, tmp_path):
     assert load_stl10("test", **published)[0].shape == (10, 96, 96, 3)
 
 
+def test_two_that_download_into_one_folder_at_once_share_one_download(published, server):
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        loading = [pool.submit(load_stl10, split, **published) for split in ("train", "test")]
+    assert [len(future.result()[0]) for future in loading] == [20, 10]
+    assert server.log == [None]
+
+
 def test_an_interrupted_download_is_resumed(published, server):
     server.cut_at = 100_000
     with pytest.raises(ConnectionError, match=re.escape(server.url)):
@@ -152,7 +165,7 @@ def test_an_interrupted_download_is_resumed(published, server):
 def test_a_wrong_checksum_leaves_nothing(published, tmp_path):
     with pytest.raises(ValueError, match="is damaged"):
         load_stl10("train", **{**published, "archive_md5": "0" * 32})
-    assert list(tmp_path.iterdir()) == []
+    assert names_in(tmp_path) == []
 
 
 def test_an_archive_in_the_folder_is_unpacked_without_a_network(

@@ -74,10 +74,10 @@ def logs(name):
 class CopyOfSecondEpoch(keras.callbacks.Callback):
     """Keep a copy of a backup, from which another run can go on."""
 
-    def on_epoch_end(self, epoch, logs=None):
-        if epoch == 1 and PROCESS == 0:
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2 and PROCESS == 0:
             (FOLDER / f"{PROCESSES}-copy").mkdir()
-            name = "epoch-2.weights.h5"
+            name = "epoch-2-step-0.backup"
             shutil.copy(FOLDER / f"{PROCESSES}-backup" / name, FOLDER / f"{PROCESSES}-copy" / name)
 
 

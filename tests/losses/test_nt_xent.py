@@ -99,6 +99,47 @@ def test_the_gradient_of_equal_views_is_finite(gradient):
     assert np.isfinite(gradient(lambda z: NTXentLoss(0.05)(*keras.ops.split(z, 2)), z)).all()
 
 
+def extreme(kind):
+    z = np.random.default_rng(0).normal(size=(2, 4, 6)).astype("float32")
+    if kind == "one zero":
+        z[0, 1] = 0
+        return z
+    if kind == "one-hot":
+        return np.eye(4, 6, dtype="float32")[None].repeat(2, axis=0)
+    return z * np.float32(kind)
+
+
+@pytest.mark.parametrize("kind", [0.0, 1e-38, 1e-30, 1e-7, 1e18, 1e30, "one zero"])
+def test_the_gradient_is_finite_for_embeddings_of_any_length(kind, gradient):
+    z = extreme(kind)
+    value = float(NTXentLoss(0.1)(z[0], z[1]))
+    slope = gradient(lambda tensor: NTXentLoss(0.1)(tensor[0], tensor[1]), z)
+    assert np.isfinite(value) and np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e18, 1e30])
+def test_very_short_and_long_embeddings_give_the_loss_of_their_directions(scale):
+    z, scaled = extreme(1.0), extreme(scale)
+    expected = float(NTXentLoss(0.1)(z[0], z[1]))
+    assert float(NTXentLoss(0.1)(scaled[0], scaled[1])) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_gradient_is_orthogonal_to_embeddings_along_an_axis(gradient):
+    """Their largest coordinate is their length, where a maximum would halve the gradient."""
+    z = extreme("one-hot") + np.float32(0)
+    z[1] = np.roll(z[1], 1, axis=-1)
+    slope = gradient(lambda tensor: NTXentLoss(0.5)(tensor[0], tensor[1]), z)
+    step = np.float32(1e-2) * np.roll(np.eye(4, 6, dtype="float32"), 1, axis=-1)[None]
+    above, below = (float(NTXentLoss(0.5)(*(z + sign * step))) for sign in (1, -1))
+    np.testing.assert_allclose(np.sum(slope * z, axis=-1), 0, atol=1e-6)
+    assert (slope * step).sum() == pytest.approx((above - below) / 2, rel=1e-2)
+
+
+def test_embeddings_of_zero_have_the_loss_of_a_collapsed_model():
+    z = np.zeros((4, 6), "float32")
+    assert float(NTXentLoss(0.1)(z, z)) == pytest.approx(np.log(7), rel=1e-5)
+
+
 def test_accuracy_is_1_for_the_anchors_whose_positive_is_the_nearest():
     z_a = np.array([[1, 0], [0, 1]], "float32")
     z_b = np.array([[0.9, 0.1], [0.8, 0.2]], "float32")
