@@ -5,12 +5,11 @@ expected.
 """
 
 import contextlib
-import random
+import functools
 import threading
 import warnings
 
 import keras
-import numpy as np
 
 _callers: dict[int, int] = {}  # threads in `calling`, by the id of the model
 _callers_lock = threading.Lock()
@@ -21,39 +20,6 @@ CALLBACK_STATE = {
     keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
 }
 SEED_STATE = "seed_generator_state"  # name of the variable of a `SeedGenerator`
-
-
-def random_states():
-    """Return the states of the global generators of Python, NumPy and PyTorch, as arrays."""
-    kind, words, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state()
-    states = {
-        "python": np.array([kind, *words], "int64"),
-        "python_gauss": np.array([] if gauss is None else [gauss], "float64"),
-        "numpy": np.array([position, *keys], "int64"),
-        "numpy_gauss": np.array([cached] if has_gauss else [], "float64"),
-    }
-    if keras.backend.backend() == "torch":
-        import torch
-
-        states["torch"] = torch.get_rng_state().numpy()
-    return states
-
-
-def set_random_states(states):
-    """Set the global generators to those of `random_states` that are in `states`."""
-    if "python" in states:
-        kind, *words = states["python"].tolist()
-        gauss = states["python_gauss"].tolist()
-        random.setstate((kind, tuple(words), *(gauss or [None])))
-    if "numpy" in states:
-        position, *keys = states["numpy"].tolist()
-        cached = states["numpy_gauss"].tolist()
-        np.random.set_state(("MT19937", keys, position, len(cached), *(cached or [0.0])))
-    if "torch" in states:
-        import torch
-
-        torch.set_rng_state(torch.from_numpy(states["torch"]))
 
 
 def flatten_layers(layer):
@@ -116,7 +82,7 @@ class EpochStart:
     Attributes:
         epoch: Epochs that are done.
         step: Steps that are done of the epoch after them.
-        states: `random_states` to set when the epoch begins, or None.
+        then: Function to call when everything before the epoch has been read, or None.
         replay: Whether the data depend on how often they were read, so that everything that was
             read before is read again.
         draws: Whether reading may draw random numbers from the generators of Python and NumPy,
@@ -124,17 +90,17 @@ class EpochStart:
     """
 
     def __init__(self, replay=False, draws=False):
-        self.epoch, self.step, self.states = 0, 0, None
+        self.epoch, self.step, self.then = 0, 0, None
         self.replay, self.draws = replay, draws
         self._is_pending = False
 
-    def set(self, epoch, step, states):
+    def set(self, epoch, step, then=None):
         """Let the next epoch start after `epoch` epochs and `step` steps."""
-        self.epoch, self.step, self.states, self._is_pending = epoch, step, states, True
+        self.epoch, self.step, self.then, self._is_pending = epoch, step, then, True
 
     def take(self):
-        """Return (epoch, step, states) once after each `set`, otherwise (0, 0, None)."""
-        taken = (self.epoch, self.step, self.states) if self._is_pending else (0, 0, None)
+        """Return (epoch, step, then) once after each `set`, otherwise (0, 0, None)."""
+        taken = (self.epoch, self.step, self.then) if self._is_pending else (0, 0, None)
         self._is_pending = False
         return taken
 
@@ -150,11 +116,11 @@ def epochs_starting_at(start):
     enumerate_steps = EpochIterator._enumerate_iterator
 
     def enumerate_rest(iterator):
-        epochs, steps, states = start.take()
+        epochs, steps, then = start.take()
         for _ in range(epochs if start.replay else 0):
             _replay_epoch(iterator, enumerate_steps(iterator))
-        if states:  # only now, as reading may draw random numbers
-            set_random_states(states)
+        if then:
+            then()
         enumerated = enumerate_steps(iterator)
         for _ in range(0, steps, iterator.steps_per_execution):
             _, _, batches = next(enumerated)
@@ -225,6 +191,41 @@ def batch_norm_moments(layers, moments):
     finally:
         for layer in layers:
             del layer._moments
+
+
+@contextlib.contextmanager
+def batch_norm_calls(layers, normalize):
+    """Let BatchNormalization layers call `normalize(layer, call, inputs, training, mask)`.
+
+    Args:
+        layers: `keras.layers.BatchNormalization` layers.
+        normalize: Function; `call` is the layer's own method.
+    """
+    for layer in layers:
+        object.__setattr__(layer, "call", functools.partial(normalize, layer, layer.call))
+    try:
+        yield
+    finally:
+        for layer in layers:
+            object.__delattr__(layer, "call")
+
+
+@contextlib.contextmanager
+def convolutions_without_copies():
+    """Let Keras' convolutions and pooling on PyTorch read images where they are.
+
+    Keras copies them to channels first, and convolutions copy them back to channels last.
+    """
+    from keras.src.backend.torch import nn
+
+    transpose = nn._transpose_spatial_inputs
+    nn._transpose_spatial_inputs = lambda images: (
+        images.permute(0, 3, 1, 2) if images.ndim == 4 else transpose(images)
+    )
+    try:
+        yield
+    finally:
+        nn._transpose_spatial_inputs = transpose
 
 
 @contextlib.contextmanager

@@ -3,8 +3,6 @@
 A failure here means that an upgrade of Keras or of a framework has changed one of them.
 """
 
-import random
-
 import keras
 import numpy as np
 import pytest
@@ -71,7 +69,7 @@ class StartAt(keras.callbacks.Callback):
         self.start, self.position, self.steps = start, (epoch, step), []
 
     def on_train_begin(self, logs=None):
-        self.start.set(*self.position, None)
+        self.start.set(*self.position)
 
     def on_train_batch_begin(self, batch, logs=None):
         self.steps.append(batch)
@@ -110,15 +108,6 @@ def test_callbacks_keep_their_state_in_these_attributes(kind):
     callback.on_train_begin()
     for name in keras_internals.CALLBACK_STATE[kind]:
         assert hasattr(callback, name) or name == "best", name
-
-
-def test_the_states_of_the_global_generators_are_restored():
-    states = keras_internals.random_states()
-    drawn = random.gauss(0, 1), np.random.normal(), np.random.random()
-    other = random.gauss(0, 1), np.random.normal(), np.random.random()
-    keras_internals.set_random_states(states)
-    assert (random.gauss(0, 1), np.random.normal(), np.random.random()) == drawn
-    assert (random.gauss(0, 1), np.random.normal(), np.random.random()) == other
 
 
 def test_the_function_is_called_until_the_last_thread_has_left():
@@ -252,3 +241,37 @@ def test_functional_and_sequential_models_are_told_from_subclasses():
     assert keras_internals.is_functional(functional)
     assert keras_internals.is_functional(small_model())
     assert not keras_internals.is_functional(Subclass())
+
+
+def test_a_batch_normalization_layer_calls_its_attribute_call():
+    layer = layers.BatchNormalization()
+    layer.build((None, 4))
+    seen = []
+
+    def normalize(layer, call, inputs, training=None, mask=None):
+        seen.append(training)
+        return call(inputs, training=training, mask=mask)
+
+    with keras_internals.batch_norm_calls([layer], normalize):
+        layer(np.ones((2, 4), "float32"), training=True)
+    layer(np.ones((2, 4), "float32"), training=True)
+    assert seen == [True]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's layers")
+def test_convolutions_and_pooling_compute_the_same_without_copies():
+    model = keras.Sequential(
+        [
+            keras.Input((9, 8, 3)),
+            layers.Conv2D(4, 3, padding="same"),
+            layers.MaxPooling2D(3, 2, padding="same"),
+            layers.AveragePooling2D(2),
+            layers.DepthwiseConv2D(2),
+            layers.GlobalAveragePooling2D(),
+        ]
+    )
+    images = np.random.default_rng(0).normal(size=(2, 9, 8, 3)).astype("float32")
+    expected = keras.ops.convert_to_numpy(model(images))
+    with keras_internals.convolutions_without_copies():
+        found = keras.ops.convert_to_numpy(model(images))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

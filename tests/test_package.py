@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "datasets": BOTTOM,
     "evaluation": BOTTOM | {"ops"},
     "plotting": BOTTOM,
-    "callbacks": BOTTOM | {"distribution", "evaluation"},
+    "callbacks": BOTTOM | {"distribution", "evaluation", "ops"},
     "training": BOTTOM
     | {"callbacks", "data", "distribution", "layers", "losses", "ops", "optimizers"},
     "models": BOTTOM

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import time
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from keras_simclr.callbacks.terminate_on_nonfinite import CURE
 from keras_simclr.keras_internals import (
     epochs_starting_at,
     set_initial_epoch,
-    set_random_states,
 )
+from keras_simclr.ops.seeds import set_random_states
 from keras_simclr.validation import is_integer
 
 
@@ -143,8 +144,9 @@ class BackupAndRestore(keras.callbacks.Callback):
         reads = self._run and self._run.start.draws
         states = get_random_states(arrays, ["torch"] if reads else None)
         if self._run:
-            at_epoch = None if record["step"] else states
-            self._run.start.set(record["epoch"], record["step"], at_epoch)
+            # Only then, as reading the epochs before may draw random numbers.
+            then = None if record["step"] else functools.partial(set_random_states, states)
+            self._run.start.set(record["epoch"], record["step"], then)
         self._random_states = states if record["step"] or not self._run else None
 
     def on_epoch_begin(self, epoch, logs=None):

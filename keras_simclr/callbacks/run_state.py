@@ -9,7 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_simclr.keras_internals import CALLBACK_STATE, EpochStart, random_states
+from keras_simclr.keras_internals import CALLBACK_STATE, EpochStart
+from keras_simclr.ops.seeds import random_states
 
 NAMES = {"name", "keras_history", "input_layers", "output_layers", "shared_object_id"}
 

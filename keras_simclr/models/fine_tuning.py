@@ -17,6 +17,7 @@ from keras_simclr.layers.views import view_function
 from keras_simclr.models.classifier import build_classifier, check_label_form
 from keras_simclr.models.linear_start import start_as_linear_probe
 from keras_simclr.models.resnet import ResNet
+from keras_simclr.ops.fast_layers import fast_layers
 from keras_simclr.optimizers import recipes
 from keras_simclr.training.compilation import check_rate_callbacks
 from keras_simclr.training.run_settings import digest, run_settings
@@ -194,7 +195,11 @@ class FineTuner(keras.Model):
 
 
 def _fit(classifier, dataset, callbacks, run, verbose, **arguments):
-    with distribution.training(classifier), backing_up(callbacks, run):
+    with (
+        distribution.training(classifier),
+        fast_layers(classifier),
+        backing_up(callbacks, run),
+    ):
         classifier.fit(
             dataset,
             callbacks=all_callbacks(callbacks, run.start, dataset),

@@ -1,8 +1,9 @@
-"""Derived and random seeds."""
+"""Derived and random seeds, and the states of random generators."""
 
 import contextlib
 import random
 
+import keras
 import numpy as np
 
 
@@ -25,3 +26,36 @@ def python_random(seed):
         yield
     finally:
         random.setstate(state)
+
+
+def random_states():
+    """Return the states of the global generators of Python, NumPy and PyTorch, as arrays."""
+    kind, words, gauss = random.getstate()
+    _, keys, position, has_gauss, cached = np.random.get_state()
+    states = {
+        "python": np.array([kind, *words], "int64"),
+        "python_gauss": np.array([] if gauss is None else [gauss], "float64"),
+        "numpy": np.array([position, *keys], "int64"),
+        "numpy_gauss": np.array([cached] if has_gauss else [], "float64"),
+    }
+    if keras.backend.backend() == "torch":
+        import torch
+
+        states["torch"] = torch.get_rng_state().numpy()
+    return states
+
+
+def set_random_states(states):
+    """Set the global generators to those of `random_states` that are in `states`."""
+    if "python" in states:
+        kind, *words = states["python"].tolist()
+        gauss = states["python_gauss"].tolist()
+        random.setstate((kind, tuple(words), *(gauss or [None])))
+    if "numpy" in states:
+        position, *keys = states["numpy"].tolist()
+        cached = states["numpy_gauss"].tolist()
+        np.random.set_state(("MT19937", keys, position, len(cached), *(cached or [0.0])))
+    if "torch" in states:
+        import torch
+
+        torch.set_rng_state(torch.from_numpy(states["torch"]))

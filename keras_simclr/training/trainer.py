@@ -22,6 +22,7 @@ from keras_simclr.keras_internals import (
     flatten_metrics,
 )
 from keras_simclr.losses import NTXentLoss, contrastive_accuracy
+from keras_simclr.ops.fast_layers import fast_layers
 from keras_simclr.training.compilation import RecipeCompiler, check_rate_callbacks
 from keras_simclr.training.run_settings import digest, run_settings
 from keras_simclr.training.step import test_on_views, train_on_views, with_static_rank
@@ -126,6 +127,7 @@ class Trainer(RecipeCompiler):
         run = self._prepare_fit(data, epochs, initial_epoch, callbacks, verbose)
         with (
             distribution.training(self),
+            fast_layers(self),
             end_of_data_expected(data.keras_steps),
             backing_up(callbacks, run),
         ):

@@ -1,9 +1,16 @@
 import random
 
 import keras
+import numpy as np
 import pytest
 
-from keras_simclr.ops.seeds import derive_seed, draw_seed, python_random
+from keras_simclr.ops.seeds import (
+    derive_seed,
+    draw_seed,
+    python_random,
+    random_states,
+    set_random_states,
+)
 
 
 def test_the_same_words_derive_the_same_seed():
@@ -56,3 +63,12 @@ def test_the_state_of_python_random_is_restored():
         random.random()
         raise KeyError
     assert [*found, random.random()] == expected
+
+
+def test_the_states_of_the_global_generators_are_restored():
+    states = random_states()
+    drawn = random.gauss(0, 1), np.random.normal(), np.random.random()
+    other = random.gauss(0, 1), np.random.normal(), np.random.random()
+    set_random_states(states)
+    assert (random.gauss(0, 1), np.random.normal(), np.random.random()) == drawn
+    assert (random.gauss(0, 1), np.random.normal(), np.random.random()) == other
