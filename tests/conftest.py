@@ -1,5 +1,6 @@
 """What tests share: seeds, reference numbers of the authors' code, gradients, a tiny model."""
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -34,6 +35,29 @@ def compiled_plainly(request):
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def eager(request):
+    """Let TensorFlow run a few steps eagerly: compiling takes far longer than computing them.
+
+    A module asks for it with `pytestmark`, and its tests of what differs in a graph, or that take
+    many steps, ask for `compiled`.
+    """
+    if keras.backend.backend() != "tensorflow" or "compiled" in request.fixturenames:
+        yield
+        return
+    import tensorflow as tf
+
+    warnings.filterwarnings("ignore", "Even though .* does not apply to tf.data functions")
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def compiled():
+    """Except a test from `eager`."""
 
 
 @pytest.fixture(autouse=True)
@@ -95,12 +119,18 @@ def backbone():
 
 @pytest.fixture(scope="session")
 def make_model():
-    """Return a function that makes a small SimCLR model, the same each time."""
-    from keras_simclr import ProjectionHead, SimCLR
+    """Return a function that makes a small SimCLR model, the same each time.
+
+    Its views are crops, as other transforms take long to compile. `augmenter=None` has them all.
+    """
+    from keras_simclr import ProjectionHead, SimCLR, SimCLRAugmenter
 
     def make(**arguments):
         keras.utils.set_random_seed(0)
         head = ProjectionHead(output_dim=8)
+        if "augmenter" not in arguments:
+            crops = {"color_distortion": 0.0, "grayscale": 0.0, "blur": 0.0, "seed": 2}
+            arguments["augmenter"] = SimCLRAugmenter(**crops)
         return SimCLR(tiny_backbone(), projection_head=head, **{"seed": 1, **arguments})
 
     return make
@@ -123,5 +153,6 @@ def labeled_images():
 def pretrained(make_model, labeled_images):
     """Return one model for all tests of a file, since fine-tuning never changes it."""
     model = make_model()
+    model.compile(run_eagerly=keras.backend.backend() == "tensorflow")
     model.fit(labeled_images[0], verbose=0)
     return model

@@ -55,7 +55,7 @@ def python_blocks(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_code_of_a_page_runs(page, image_folders, shortened):
+def test_the_code_of_a_page_runs(page, image_folders, shortened, eager):
     names = {}
     for block in python_blocks(page):
         exec(compile(block, page.name, "exec"), names)
@@ -71,7 +71,7 @@ def test_the_files_that_a_page_names_exist(page):
         assert (ROOT / name).exists(), name
 
 
-def test_rows_of_predict_are_in_the_order_of_the_files(image_folders, backbone):
+def test_rows_of_predict_are_in_the_order_of_the_files(image_folders, backbone, eager):
     dataset = keras.utils.image_dataset_from_directory(
         "new", labels=None, image_size=(40, 50), batch_size=3, shuffle=False, verbose=False
     )

@@ -1,6 +1,7 @@
 """The examples run, and a killed run resumes."""
 
 import csv
+import functools
 import importlib.util
 import json
 import os
@@ -20,17 +21,21 @@ PATIENCE = 300  # seconds
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """Return a function that starts `examples/stl10.py --smoke` in a separate process."""
+    """Return a function that starts `examples/stl10.py --smoke` in a separate process.
+
+    On TensorFlow its few steps run eagerly, unless it starts the script itself.
+    """
     shared = tmp_path_factory.mktemp("shared")
     environment = {
         **os.environ,
         "KERAS_BACKEND": keras.backend.backend(),
         "JAX_COMPILATION_CACHE_DIR": str(shared / "compiled"),
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "TMPDIR": str(shared),
     }
 
-    def start(output):
-        command = [sys.executable, ROOT / "examples/stl10.py", "--smoke", "--output", output]
+    def start(output, program=(__file__, "stl10")):
+        command = [sys.executable, *program, "--smoke", "--output", output]
         return subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -59,7 +64,7 @@ def resumed(start, tmp_path_factory):
     output = tmp_path_factory.mktemp("resumed")
     first = kill_when(start(output), (output / "backup/epoch-1-step-0.backup").exists)
     second = kill_when(start(output), (output / "model.keras").exists)
-    third = start(output)
+    third = start(output, [ROOT / "examples/stl10.py"])
     try:
         printed = third.communicate(timeout=PATIENCE)[0]
     finally:
@@ -77,6 +82,8 @@ def test_a_killed_run_resumes_at_the_next_epoch(resumed):
 
 
 def test_a_killed_run_ends_as_one_that_was_not(resumed, start, tmp_path):
+    import keras_simclr  # noqa: F401 - registers the classes of the model
+
     kill_when(start(tmp_path), (tmp_path / "model.keras").exists)
     runs = [keras.models.load_model(f / "model.keras") for f in (resumed[0], tmp_path)]
     for one, other in zip(*(run.get_weights() for run in runs), strict=True):
@@ -108,10 +115,16 @@ def test_stl10_writes_figures(name, resumed):
     assert (resumed[0] / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_quickstart_runs_when_shortened(tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("quickstart", ROOT / "examples/quickstart.py")
-    quickstart = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(quickstart)
+def loaded(name):
+    """Return an example as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"examples/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_quickstart_runs_when_shortened(tmp_path, monkeypatch, capsys, eager):
+    quickstart = loaded("quickstart")
     short = {"PRETRAINING_EPOCHS": 1, "LABELS_PER_CLASS": (1,), "DRAWS": 2, "STEPS": 2}
     for name, value in short.items():
         monkeypatch.setattr(quickstart, name, value)
@@ -124,14 +137,39 @@ def test_the_quickstart_runs_when_shortened(tmp_path, monkeypatch, capsys):
     assert len(list(tmp_path.glob("*.png"))) == 3
 
 
+def run_stl10():
+    """Run the STL-10 example, eagerly on TensorFlow, where compiling takes most of the time."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.run_functions_eagerly(True)
+    loaded("stl10").main()
+
+
+def run_multi_device():
+    """Run the multi-device example with 256 images of pretraining and one epoch of fine-tuning."""
+    example = loaded("multi_device")
+    (images, labels), test = example.load_digits(image_size=16)
+    example.load_digits = lambda image_size: ((images[:256], labels[:256]), test)
+    fine_tune = example.SimCLR.fine_tune
+    example.SimCLR.fine_tune = functools.partialmethod(fine_tune, epochs=1)
+    example.main()
+
+
 def test_the_multi_device_example_runs_on_two_devices():
     command = [sys.executable]
     if keras.backend.backend() == "torch":
         command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += [ROOT / "examples/multi_device.py", "--epochs", "1"]
+    command += [__file__, "multi_device", "--epochs", "1"]
     environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("Accuracy with 100 labels: ") == 1
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / "examples"))
+    {"stl10": run_stl10, "multi_device": run_multi_device}[sys.argv.pop(1)]()

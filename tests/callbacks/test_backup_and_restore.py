@@ -16,6 +16,8 @@ from keras import layers
 from keras_simclr import SimCLR, distribution
 from keras_simclr.callbacks import BackupAndRestore
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1)).astype("uint8")
 STEPS = 5
 
@@ -163,7 +165,7 @@ def test_a_run_stopped_within_an_epoch_ends_like_one_that_was_not(run, tmp_path)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch runs steps one by one")
-def test_a_run_with_several_steps_per_execution_resumes(tmp_path):
+def test_a_run_with_several_steps_per_execution_resumes(tmp_path, compiled):
     def one_run(folder, *callbacks):
         keras.utils.set_random_seed(0)
         model = SimCLR(keras.Sequential([layers.Conv2D(4, 3)]), seed=1)
@@ -228,7 +230,7 @@ def killed(name, folder):
     )
 
 
-def test_a_process_killed_at_any_moment_ends_like_one_that_was_not(tmp_path):
+def test_a_process_killed_at_any_moment_ends_like_one_that_was_not(tmp_path, compiled):
     straight = train(tmp_path / "straight")
     folder = tmp_path / "killed"
     assert killed("within an epoch", folder).returncode == -signal.SIGKILL
@@ -239,7 +241,7 @@ def test_a_process_killed_at_any_moment_ends_like_one_that_was_not(tmp_path):
     assert not folder.exists()
 
 
-def test_sigterm_saves_a_backup_and_stops(tmp_path):
+def test_sigterm_saves_a_backup_and_stops(tmp_path, compiled):
     straight = train(tmp_path / "straight", save_freq="epoch")
     done = killed("SIGTERM", tmp_path / "stopped")
     assert done.returncode == 128 + signal.SIGTERM, done.stderr

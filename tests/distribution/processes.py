@@ -26,6 +26,11 @@ OPTIONS = {"batch_size": BATCH, "verbose": 0}
 
 def joined():
     """Join the other processes, and return the function that returns the scope for models."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        # What is computed is the same; compiling takes far longer.
+        tf.config.run_functions_eagerly(PROCESSES == 1)
     if PROCESSES > 1:
         return globals()[f"join_on_{BACKEND}"]()
     return contextlib.nullcontext
@@ -52,9 +57,13 @@ def join_on_torch():
     return contextlib.nullcontext
 
 
-def create_model(scope_of, **arguments):
+def create_model(scope_of):
+    """Return a model in the scope; its views are only crops, which compile faster."""
+    from keras_simclr import SimCLRAugmenter
+
     with scope_of():
-        model = model_of(**arguments)
+        crops = {"color_distortion": 0.0, "grayscale": 0.0, "blur": 0.0, "seed": 2}
+        model = model_of(augmenter=SimCLRAugmenter(**crops))
         model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
     return model
 

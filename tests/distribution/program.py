@@ -1,4 +1,8 @@
-"""Train on some devices and save the results: python program.py FOLDER DEVICES."""
+"""Train on some devices and save the results: python program.py FOLDER DEVICES.
+
+Only what must be compiled is compiled on TensorFlow, where this takes far longer than computing:
+nothing on one device or on four, and on two what would differ in a graph.
+"""
 
 import contextlib
 import json
@@ -7,6 +11,7 @@ import sys
 
 FOLDER, DEVICES = sys.argv[1], int(sys.argv[2])
 BACKEND = os.environ["KERAS_BACKEND"]
+EAGER = BACKEND == "tensorflow"
 if BACKEND == "jax":
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
 
@@ -18,6 +23,10 @@ from small_model import COUNT, make_images, model_of  # noqa: E402
 
 def devices():
     """Create the devices, and return a function that returns the scope to create models in."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.run_functions_eagerly(DEVICES != 2)
     if DEVICES == 1 or BACKEND == "torch":
         return contextlib.nullcontext
     if BACKEND == "jax":
@@ -37,21 +46,68 @@ def devices():
     return strategy.scope
 
 
-def one_step(scope_of, loss=None, **arguments):
-    """Return the loss of a step, each variable's gradient, and the moving statistics."""
+class Batches(keras.utils.PyDataset):
+    """Batches of 64 images; the last may be short."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.images = images
+
+    def __len__(self):
+        return -(-len(self.images) // COUNT)
+
+    def __getitem__(self, index):
+        return (self.images[COUNT * index : COUNT * index + COUNT],)
+
+
+def full_batches(count):
+    """Return a dataset of `count` full batches and, on several devices, one that is dropped."""
+    images = make_images(COUNT * count + 16)
+    return Batches(images if DEVICES > 1 else images[: COUNT * count])
+
+
+class FirstStep(keras.callbacks.Callback):
+    """Keep the results of the first epoch, which is one step; then lower the learning rate.
+
+    With SGD and a learning rate of 1, the change of a weight is its gradient.
+    """
+
+    def on_train_begin(self, logs=None):
+        self.before = self.model.get_weights()
+        self.found = {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.found:
+            return
+        self.found = {name: value for name, value in logs.items() if name[:4] != "val_"}
+        trainable = {id(variable) for variable in self.model.trainable_variables}
+        after = self.model.get_weights()
+        for number, variable in enumerate(self.model.weights):
+            change = after[number] - self.before[number]
+            kind = "gradient" if id(variable) in trainable else "statistic"
+            if change.dtype.kind == "f":
+                self.found[f"{kind}_{number}"] = change
+        self.model.optimizer.learning_rate = 0.1
+
+
+def compiled_model(scope_of, loss=None, run_eagerly=False, simple=True, **arguments):
+    """Return a model in the scope of the devices; the views of a simple one are only crops."""
+    from keras_simclr import SimCLRAugmenter
+
+    crops = {"color_distortion": 0.0, "grayscale": 0.0, "blur": 0.0, "seed": 2}
     with scope_of():
-        model = model_of(**arguments)
-        model.compile(keras.optimizers.SGD(1.0), loss=loss)
-    before = model.get_weights()
-    history = model.fit(make_images(), batch_size=COUNT, verbose=0).history
-    trainable = {id(variable) for variable in model.trainable_variables}
-    found = {name: values[0] for name, values in history.items()}
-    for number, variable in enumerate(model.weights):
-        change = model.get_weights()[number] - before[number]
-        kind = "gradient" if id(variable) in trainable else "statistic"
-        if change.dtype.kind == "f":
-            found[f"{kind}_{number}"] = change
-    return found
+        augmenter = SimCLRAugmenter(**crops) if simple else None
+        model = model_of(augmenter=augmenter, **arguments)
+        model.compile(keras.optimizers.SGD(1.0), loss=loss, run_eagerly=run_eagerly)
+    return model
+
+
+def one_step(model, data=None):
+    """Return the loss of a step, each variable's gradient, and the moving statistics."""
+    step = FirstStep()
+    options = {"batch_size": COUNT} if data is None else {}
+    model.fit(make_images() if data is None else data, verbose=0, callbacks=[step], **options)
+    return step.found
 
 
 def gradient_of_z(scope_of):
@@ -174,75 +230,61 @@ def fit_a_model_created_before(scope_of):
         model.fit(make_images(), batch_size=8, verbose=0)
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches of 32 images; the last may be short."""
-
-    def __init__(self, images):
-        super().__init__()
-        self.images = images
-
-    def __len__(self):
-        return -(-len(self.images) // 32)
-
-    def __getitem__(self, index):
-        return (self.images[32 * index : 32 * index + 32],)
-
-
-def from_dataset(scope_of):
-    """Return losses of batches of 32, 32 and, on several devices, 16, which is dropped."""
-    with scope_of():
-        model = model_of()
-        model.compile(keras.optimizers.SGD(0.1))
-    dataset = Batches(make_images(80)[: 64 if DEVICES == 1 else 80])
-    fitted = model.fit(dataset, epochs=2, verbose=0).history["loss"]
-    few = model.evaluate(make_images(80)[:32], batch_size=32 if DEVICES == 1 else 64, verbose=0)
-    return [*fitted, *model.evaluate(dataset, verbose=0), *few]
+def run(model):
+    """Return the results of the first of four epochs, and the losses of the others."""
+    step = FirstStep()
+    options = {"epochs": 4, "validation_data": full_batches(2), "validation_freq": [2, 4]}
+    history = model.fit(full_batches(1), callbacks=[step], verbose=0, **options).history
+    losses = {"run_loss": history["loss"][1:], "run_val_loss": history["val_loss"]}
+    return {**step.found, **losses, "evaluated": model.evaluate(full_batches(2), verbose=0)}
 
 
 def train(scope_of):
-    """Return the results of a run."""
-    found = one_step(scope_of)
+    """Return the results of everything that a model can do."""
+    model = compiled_model(scope_of, simple=False)
+    found = run(model)
+    found["predicted"] = model.predict(make_images(21), batch_size=8, verbose=0)
+    found |= fine_tuned(model)
     found["z_loss"], found["z_gradient"] = gradient_of_z(scope_of)
-    per_device = COUNT // DEVICES // 2
-    parts = one_step(scope_of, batch_norm=False, micro_batch_size=per_device)
-    own_loss = one_step(scope_of, loss=custom_loss)
-    found |= {f"micro_{name}": value for name, value in parts.items()}
-    found |= {f"custom_{name}": value for name, value in own_loss.items()}
-    with scope_of():
-        model = model_of()
-        model.compile(keras.optimizers.SGD(0.1))
-    images = make_images(160)
-    history = model.fit(
-        images, batch_size=64, epochs=3, verbose=0, validation_data=images[:128]
-    ).history
-    found |= {f"run_{name}": values for name, values in history.items()}
-    found["evaluated"] = model.evaluate(images[:128], batch_size=64, verbose=0)
-    with scope_of():
-        in_micro_batches = model_of(micro_batch_size=4)
-        in_micro_batches.compile("sgd")
-    found["in_micro_batches"] = in_micro_batches.evaluate(images[:100], verbose=0)
-    found["dataset"] = from_dataset(scope_of)
-    found["predicted"] = model.predict(images[:21], batch_size=8, verbose=0)
+    size = None if DEVICES == 1 else COUNT // DEVICES // 2
+    in_parts = compiled_model(scope_of, batch_norm=False, micro_batch_size=size)
+    found |= {f"micro_{name}": value for name, value in one_step(in_parts).items()}
+    own_loss = compiled_model(scope_of, loss=custom_loss, run_eagerly=EAGER)
+    found |= {f"custom_{name}": value for name, value in one_step(own_loss).items()}
+    size = 32 if DEVICES == 1 else 64
+    found["few"] = own_loss.evaluate(make_images(32), batch_size=size, verbose=0)
+    in_parts = compiled_model(scope_of, micro_batch_size=4, run_eagerly=EAGER)
+    found["in_micro_batches"] = in_parts.evaluate(make_images(100), verbose=0)
+    return found
+
+
+def fine_tuned(model):
+    images = make_images(96)
     classifier = model.fine_tune(
         images,
-        np.arange(160) % 3,
+        np.arange(96) % 3,
         epochs=2,
         batch_size=32,
         validation_data=(images, images[:, 0, 0, 0] % 3),
         verbose=0,
     )
-    found |= {f"tuned_{name}": values for name, values in classifier.history.history.items()}
-    return found
+    return {f"tuned_{name}": values for name, values in classifier.history.history.items()}
 
+
+BROKEN = ("gather",) if BACKEND == "jax" else ("gather", "divisor", "draws")
 
 if __name__ == "__main__":
     make_scope = devices()
-    results = one_step(make_scope) if DEVICES == 4 else train(make_scope)
+    if DEVICES == 4:
+        results = one_step(compiled_model(make_scope, simple=False), full_batches(1))
+    else:
+        results = train(make_scope)
     errors = {}
     if DEVICES == 2:
-        for part in ("gather", "divisor", "draws"):
+        for part in BROKEN:
+            model = compiled_model(make_scope, run_eagerly=EAGER, simple=False)
             with broken(part):
-                broken_step = one_step(make_scope)
+                broken_step = one_step(model, full_batches(1))
             results |= {f"{part}_{name}": value for name, value in broken_step.items()}
         errors = refusals(make_scope)
     if os.environ.get("RANK", "0") == "0":

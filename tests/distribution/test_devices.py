@@ -18,7 +18,11 @@ def launched(folder, devices):
     command = [sys.executable]
     if keras.backend.backend() == "torch" and devices > 1:
         command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
     command += [str(PROGRAM), str(folder), str(devices)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-5000:]
@@ -95,7 +99,14 @@ def test_evaluation_has_the_views_and_negatives_of_one_device(one, two):
 
 
 def test_the_short_last_batch_of_a_dataset_is_dropped(one, two):
-    np.testing.assert_allclose(two["dataset"], one["dataset"], rtol=1e-3)
+    """One device is given the dataset without it."""
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    np.testing.assert_allclose(two["run_loss"], one["run_loss"], rtol=1e-3)
+    np.testing.assert_allclose(two["evaluated"], one["evaluated"], rtol=1e-3)
+
+
+def test_an_array_with_fewer_images_than_a_batch_is_evaluated(one, two):
+    np.testing.assert_allclose(two["few"], one["few"], rtol=1e-3)
 
 
 def test_evaluation_in_micro_batches_finds_a_batch_size_that_they_divide(two):
@@ -126,7 +137,7 @@ def test_a_wrong_divisor_of_the_loss_would_be_detected(one, two):
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="one program draws for all devices")
 def test_replicas_that_draw_the_same_views_would_be_detected(one, two):
-    assert abs(two["draws_loss"] - one["loss"]) > 1e-3 * one["loss"]
+    assert largest_difference({k[6:]: two[k] for k in two if k[:6] == "draws_"}, one, "grad") > 0.1
 
 
 REFUSED = {

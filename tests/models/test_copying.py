@@ -6,6 +6,8 @@ from keras import layers
 from keras_simclr import SimCLR
 from keras_simclr.models.copying import copy_model
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 12, 12, 3), dtype="uint8")
 
 

@@ -7,11 +7,14 @@ import pytest
 
 from keras_simclr.data.array_dataset import ArrayDataset
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def fine_tune(model, labeled_images, **arguments):
     return model.fine_tune(*labeled_images, **{"epochs": 2, "verbose": 0, **arguments})
 
 
+@pytest.mark.usefixtures("compiled")
 def test_the_classifier_learns_the_labels(pretrained, labeled_images):
     adam = keras.optimizers.Adam(0.01)
     classifier = pretrained.fine_tune(*labeled_images, optimizer=adam, augmenter=None, verbose=0)
@@ -123,6 +126,7 @@ def test_labeled_images_come_from(kind, pretrained, labeled_images):
     assert int(classifier.optimizer.iterations) == 6
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize(
     ("options", "steps"),
     [({}, 300), ({"batch_size": 64}, 300), ({"epochs": 3}, 3), ({"freeze_backbone": True}, 100)],
@@ -153,6 +157,7 @@ def test_validation_data_and_callbacks_act_on_the_classifier(pretrained, labeled
     assert (tmp_path / "best.keras").exists()
 
 
+@pytest.mark.usefixtures("compiled")
 def test_class_weights_act_on_the_classifier(pretrained, labeled_images):
     classifier = pretrained.fine_tune(
         *labeled_images,
@@ -164,6 +169,7 @@ def test_class_weights_act_on_the_classifier(pretrained, labeled_images):
     assert (classifier.predict(labeled_images[0], verbose=0).argmax(1) == 0).all()
 
 
+@pytest.mark.usefixtures("compiled")
 def test_fine_tuning_uses_views(pretrained, labeled_images):
     """The loss of the first step differs from that of the images themselves."""
     still = {"optimizer": keras.optimizers.SGD(0.0), "freeze_backbone": True, "epochs": 1}
@@ -177,12 +183,14 @@ def test_fine_tuning_uses_views(pretrained, labeled_images):
     assert with_views.history.history["loss"] != without.history.history["loss"]
 
 
+@pytest.mark.usefixtures("compiled")
 def test_an_augmenter_that_cannot_be_compiled_can_be_used(pretrained, labeled_images):
     turned = keras.layers.RandomRotation(0.1, seed=1)
     classifier = fine_tune(pretrained, labeled_images, augmenter=turned, epochs=1)
     assert np.isfinite(classifier.history.history["loss"]).all()
 
 
+@pytest.mark.usefixtures("compiled")
 def test_fine_tuning_is_repeatable(pretrained, labeled_images):
     one, other = fine_tune(pretrained, labeled_images), fine_tune(pretrained, labeled_images)
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
@@ -296,6 +304,7 @@ def test_sample_weights_of_zero_give_a_loss_of_zero(form, pretrained, labeled_im
     assert classifier.history.history["loss"] == [0.0]
 
 
+@pytest.mark.usefixtures("compiled")
 def test_sample_weights_decide_what_is_learned(pretrained, labeled_images):
     images, labels = labeled_images
     weights = (labels == 0).astype("float32")
@@ -318,6 +327,7 @@ def test_class_weights_with_sample_weights_are_refused(pretrained, labeled_image
         )
 
 
+@pytest.mark.usefixtures("compiled")
 def test_an_image_may_have_several_classes_with_multi_label(pretrained, labeled_images):
     images, labels = labeled_images
     rows = np.stack([labels == 0, labels == 1, np.ones(24)], axis=1).astype("float32")

@@ -4,6 +4,8 @@ import pytest
 
 from keras_simclr.optimizers import recipes
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def at_the_start(model, images, labels, **arguments):
     """Return the classifier before its first step."""

@@ -1,7 +1,10 @@
 import keras
 import numpy as np
+import pytest
 
 from keras_simclr import SimCLR
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 def weights(model):
@@ -31,6 +34,7 @@ def test_a_named_backbone_is_restored(tmp_path):
     assert_equal_weights(keras.models.load_model(tmp_path / "model.keras"), model)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_a_traced_callable_is_restored(labeled_images, tmp_path):
     convolution = keras.layers.Conv2D(4, 3)
     model = SimCLR(lambda images: keras.ops.relu(convolution(images / 255.0)), seed=2)
@@ -64,6 +68,7 @@ def test_the_encoder_can_be_saved_alone(make_model, labeled_images, tmp_path):
     )
 
 
+@pytest.mark.usefixtures("compiled")
 def test_a_saved_run_resumes_as_if_it_had_not_stopped(make_model, labeled_images, tmp_path):
     straight = make_model()
     straight.fit(labeled_images[0], epochs=4, batch_size=8, verbose=0)
@@ -80,6 +85,7 @@ def test_a_saved_run_resumes_as_if_it_had_not_stopped(make_model, labeled_images
     assert_equal_weights(straight, loaded)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_a_saved_run_in_half_precision_resumes(make_model, labeled_images, tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
     try:

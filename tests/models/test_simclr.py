@@ -5,7 +5,10 @@ import pytest
 from keras_simclr import SimCLR, SimCLRAugmenter
 from keras_simclr.layers import RandomSolarize
 
+pytestmark = pytest.mark.usefixtures("eager")
 
+
+@pytest.mark.usefixtures("compiled")
 def test_calling_and_predict_return_float32_features(make_model, labeled_images):
     model = make_model()
     features = model.predict(labeled_images[0], verbose=0)
@@ -33,6 +36,7 @@ def test_views_can_have_another_size_than_the_images(make_model, labeled_images)
     assert tuple(model.augmenter(labeled_images[0]).shape) == (24, 8, 10, 3)
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize(
     "stock",
     [
@@ -56,6 +60,7 @@ def test_keras_layers_can_be_the_augmenter(stock, make_model, labeled_images):
     assert history["loss"][0] != history["loss"][1]
 
 
+@pytest.mark.usefixtures("compiled")
 def test_each_view_may_have_its_own_augmenter(make_model, labeled_images, tmp_path):
     two = (SimCLRAugmenter(8, seed=1), SimCLRAugmenter(8, custom=[RandomSolarize(1.0)], seed=2))
     model = make_model(augmenter=two)
@@ -87,6 +92,7 @@ def test_a_temperature_that_is_not_positive_is_refused(temperature):
         SimCLR("resnet18", temperature=temperature)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_an_augmenter_that_cannot_be_compiled_warns(make_model, labeled_images):
     model = make_model(augmenter=keras.layers.RandomRotation(0.1, seed=1))
     with pytest.warns(UserWarning, match="random_rotation.*cannot be compiled"):
@@ -202,6 +208,7 @@ def test_channels_first_layers_are_refused(part, make_model, labeled_images):
         model.fit(labeled_images[0])
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_the_default_float_type_does_not_change_training(dtype, make_model, labeled_images):
     if dtype == "float64" and keras.backend.backend() == "jax":
