@@ -29,7 +29,7 @@ from step import compiled
 from views import one_round, ours
 
 from keras_simclr import SimCLR
-from keras_simclr.losses.nt_xent import CHUNK_LOGITS, MIN_CHUNK
+from keras_simclr.losses.comparison import CHUNK_LOGITS, MIN_CHUNK
 from keras_simclr.models.resnet import resnet_by_name
 
 VALUE = 4  # bytes of a float32

@@ -1,4 +1,4 @@
-"""Two augmenters, one for each of the two views."""
+"""Two augmenters, one for the first view of an image and one for the others."""
 
 from typing import Any
 
@@ -10,20 +10,21 @@ from keras_simclr.layers.views import seed_states, takes_parameters
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
 class TwoAugmenters(keras.layers.Layer):
-    """Create the first views with one augmenter and the second views with another.
+    """Create the first views with one augmenter and all others with another.
 
     `SimCLR(augmenter=(first, second))` creates it.
 
     Args:
         first: Any Keras layer from images to images.
         second: Another one, with a different seed and views of the same size.
+        num_views: Views of each image, at least 2. Defaults to 2.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Input shape:
-        (2N, H, W, C): N images for the first views, then N for the second views.
+        (K N, H, W, C): N images for the first views, then N for the second views, and so on.
 
     Output shape:
-        (2N, h, w, C): N first views, then N second views.
+        (K N, h, w, C): N first views, then N second views, and so on.
 
     Raises:
         ValueError: If both have the same seed, or their views differ in size.
@@ -40,8 +41,15 @@ class TwoAugmenters(keras.layers.Layer):
         views.
     """
 
-    def __init__(self, first: keras.layers.Layer, second: keras.layers.Layer, **kwargs: Any):
+    def __init__(
+        self,
+        first: keras.layers.Layer,
+        second: keras.layers.Layer,
+        num_views: int = 2,
+        **kwargs: Any,
+    ):
         super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
+        self.num_views = num_views
         self.first = first
         self.second = second
         if first is not second and _seeds(first) & _seeds(second):
@@ -63,11 +71,12 @@ class TwoAugmenters(keras.layers.Layer):
 
     def sample(self, batch_size: Any, height: Any, width: Any, training: bool = True) -> tuple:
         """Draw the parameters of both; None for a layer that draws when it is called."""
+        count = batch_size // self.num_views
         drawn = (
-            layer.sample(batch_size // 2, height, width, training)
+            layer.sample(number * count, height, width, training)
             if takes_parameters(layer)
             else None
-            for layer in (self.first, self.second)
+            for layer, number in ((self.first, 1), (self.second, self.num_views - 1))
         )
         return tuple(drawn)
 
@@ -78,13 +87,14 @@ class TwoAugmenters(keras.layers.Layer):
         parameters: tuple = (None, None),
         num_devices: int = 1,
     ) -> Any:
-        """Create the views; each device has the images of its first views, then of its second."""
+        """Create the views; each device has the images of its first views, then of the others."""
         shape = ops.shape(images)[1:]
-        halves = ops.reshape(images, (num_devices, 2, -1, *shape))
+        by_view = ops.reshape(images, (num_devices, self.num_views, -1, *shape))
+        parts = ((self.first, by_view[:, :1]), (self.second, by_view[:, 1:]))
         views = []
-        for half, layer in enumerate((self.first, self.second)):
-            given = {} if parameters[half] is None else {"parameters": parameters[half]}
-            created = layer(ops.reshape(halves[:, half], (-1, *shape)), **given)
+        for (layer, part), drawn in zip(parts, parameters, strict=True):
+            given = {} if drawn is None else {"parameters": drawn}
+            created = layer(ops.reshape(part, (-1, *shape)), **given)
             views.append(ops.reshape(created, (num_devices, -1, *ops.shape(created)[1:])))
         return ops.reshape(ops.concatenate(views, axis=1), (-1, *ops.shape(views[0])[2:]))
 
@@ -97,6 +107,7 @@ class TwoAugmenters(keras.layers.Layer):
         parts = {"first": self.first, "second": self.second}
         return {
             **super().get_config(),
+            "num_views": self.num_views,
             **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
         }
 

@@ -42,7 +42,7 @@ def draw_views(
         augmenter: Any Keras layer from images to images.
         images: Tensor of shape (N, H, W, C).
         step: Non-negative integer or scalar tensor.
-        num_views: Views of each image, 1 or 2. Defaults to 1.
+        num_views: Views of each image. Defaults to 1.
         evaluation: Whether to use draws that no training step uses. Defaults to False.
         shard_id: Index of the shard, an integer or scalar tensor.
         num_shards: Number of shards of the batch, or of each device's part of it.

@@ -31,7 +31,7 @@ class SimCLR(FineTuner, Trainer):
     """Learn features from unlabeled images by comparing two views of each.
 
     The encoder turns images into features h, the projection head turns h into z, and NT-Xent
-    pulls the z of the two views of an image together. Calling the model, or `predict`, returns h.
+    pulls the z of the views of an image together. Calling the model, or `predict`, returns h.
 
     Args:
         backbone: "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet200", a
@@ -40,8 +40,12 @@ class SimCLR(FineTuner, Trainer):
             backbone receives them in `value_range`. Defaults to "resnet50".
         projection_head: Any Keras layer from h to z. Defaults to `ProjectionHead()`.
         augmenter: Any Keras layer that turns images into random views, or a pair of them, for
-            the first and the second views. Defaults to `SimCLRAugmenter` for the size of the views.
-        num_views: Views of each image per step; only 2 is supported. Defaults to 2.
+            the first views and for all others. Defaults to `SimCLRAugmenter` for the size of the
+            views.
+        num_views: Views of each image per step, at least 2. With K views, the loss is the mean of
+            NT-Xent over the K (K - 1) / 2 pairs of views: of all first and all second views, of
+            all first and all third views, and so on. A step takes K / 2 times as long, or more
+            memory than there is: then set `micro_batch_size`. Defaults to 2.
         temperature: Temperature of the loss, positive. Defaults to the recipe's: 0.5 for views of
             at most 32 pixels per side, otherwise 0.1.
         image_size: Size of the views in pixels, an int or (height, width). Defaults to the size
@@ -89,7 +93,7 @@ class SimCLR(FineTuner, Trainer):
         distribution.check_strategy()
         distribution.initialize()
         super().__init__(**kwargs)
-        _check_num_views(num_views)
+        check_positive_integer("num_views", num_views, min_=2)
         if temperature is not None:
             check_temperature(temperature)
         if micro_batch_size is not None:
@@ -103,8 +107,7 @@ class SimCLR(FineTuner, Trainer):
         self.projection_head = projection_head or ProjectionHead(
             name="projection_head", dtype=self.dtype_policy
         )
-        two = isinstance(augmenter, (tuple, list))
-        self.augmenter = TwoAugmenters(*augmenter) if two else augmenter
+        self.augmenter = _as_layer(augmenter, num_views)
         self._given_augmenter = augmenter is not None
         is_name = isinstance(backbone, str)
         self._set_untracked("backbone", resnet_by_name(backbone) if is_name else backbone)
@@ -246,9 +249,19 @@ class SimCLR(FineTuner, Trainer):
         self.pretrained = bool(np.array(store["pretrained"]))
 
 
-def _check_num_views(num_views):
-    if num_views != 2:
-        raise ValueError(f"`num_views` must be 2. Received: num_views={num_views!r}.")
+def _as_layer(augmenter, num_views):
+    """Return an augmenter as a layer, given as one, as None or as a pair of layers."""
+    if isinstance(augmenter, (tuple, list)) and len(augmenter) == 2:
+        first, second = augmenter
+        return TwoAugmenters(first, second, num_views=num_views)
+    fits = getattr(augmenter, "num_views", num_views) == num_views
+    if isinstance(augmenter, (tuple, list)) or not fits:
+        raise ValueError(
+            "`augmenter` must be a layer or a pair of layers, and create `num_views` views. "
+            f"Received: {augmenter!r} with num_views={num_views}. Pass a pair: the model creates "
+            "a `TwoAugmenters` from it."
+        )
+    return augmenter
 
 
 def _check_view_size(size, input_shape):

@@ -25,7 +25,7 @@ class StepInputs(NamedTuple):
 
 
 def train_on_views(model, keras_step, args):
-    """Run Keras' `train_step` on two views of each image in a batch.
+    """Run Keras' `train_step` on views of each image in a batch.
 
     Args:
         model: The `SimCLR` model.
@@ -40,7 +40,7 @@ def train_on_views(model, keras_step, args):
 
 
 def test_on_views(model, keras_step, args):
-    """Run Keras' `test_step` on two views of each image in a batch.
+    """Run Keras' `test_step` on views of each image in a batch.
 
     The views depend on the number of images seen since the metrics were reset, so every
     evaluation of the same data uses the same views.
@@ -49,7 +49,7 @@ def test_on_views(model, keras_step, args):
 
 
 def embed_views(model, inputs, training):
-    """Return z of two views of each image.
+    """Return z of the views of each image.
 
     Args:
         model: The `SimCLR` model.
@@ -58,7 +58,7 @@ def embed_views(model, inputs, training):
             network runs in inference mode.
 
     Returns:
-        Embeddings of the first and the second view of each image, of shape (N, 2, D), float32.
+        Embeddings of the K views of each image, of shape (N, K, D), float32.
     """
     images, step = inputs
     batch_size = ops.shape(images)[0]
@@ -70,7 +70,7 @@ def embed_views(model, inputs, training):
             model.augmenter,
             take_view_shard(images, index, count, num_devices, batch_size // count),
             step,
-            num_views=2,
+            num_views=model.num_views,
             evaluation=not training,
             shard_id=count * distribution.replica_id() + index,
             num_shards=count * distribution.num_replicas(),
@@ -85,8 +85,8 @@ def embed_views(model, inputs, training):
         layers = [model.encoder, model.projection_head]
         z = embed_micro_batches(embed, count, layers, model.augmenter.variables)
     width = z.shape[-1]
-    z = ops.reshape(z, (count, num_devices, 2, -1, width))
-    return ops.reshape(ops.transpose(z, (1, 0, 3, 2, 4)), (-1, 2, width))
+    z = ops.reshape(z, (count, num_devices, model.num_views, -1, width))
+    return ops.reshape(ops.transpose(z, (1, 0, 3, 2, 4)), (-1, model.num_views, width))
 
 
 def _run(model, keras_step, args, counter, multiple):

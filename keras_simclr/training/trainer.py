@@ -21,9 +21,10 @@ from keras_simclr.keras_internals import (
     end_of_data_expected,
     flatten_metrics,
 )
-from keras_simclr.losses import NTXentLoss, contrastive_accuracy
+from keras_simclr.losses import NTXentLoss
 from keras_simclr.ops.fast_layers import fast_layers
 from keras_simclr.training.compilation import RecipeCompiler, check_rate_callbacks
+from keras_simclr.training.pairs import compare_pairs, loss_of_collapsed_model
 from keras_simclr.training.run_settings import digest, run_settings
 from keras_simclr.training.step import test_on_views, train_on_views, with_static_rank
 
@@ -163,7 +164,7 @@ class Trainer(RecipeCompiler):
         return Run(settings, digest(data.first), data.epoch_start())
 
     def train_step(self, *args):
-        """Train on two views of each image in a batch."""
+        """Train on views of each image in a batch."""
         if not self._is_planned:
             raise ValueError(
                 '`train_on_batch` needs an optimizer. Received: "auto", which only `fit` can plan. '
@@ -172,7 +173,7 @@ class Trainer(RecipeCompiler):
         return train_on_views(self, super().train_step, args)
 
     def test_step(self, *args):
-        """Evaluate two views of each image in a batch, the same views in every evaluation."""
+        """Evaluate views of each image in a batch, the same ones in every evaluation."""
         return test_on_views(self, super().test_step, args)
 
     def predict_step(self, *args):
@@ -182,27 +183,16 @@ class Trainer(RecipeCompiler):
         return super().predict_step(*state, (images,))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Return the loss of embeddings `y_pred` of shape (N, 2, D), and update the metrics."""
-        z_a, z_b = y_pred[:, 0], y_pred[:, 1]
-        loss, correct = self._compare(z_a, z_b)
-        loss = ops.cast(loss, "float32")
-        views = ops.cast(2 * ops.shape(z_a)[0] * distribution.num_replicas(), "float32")
-        collapsed = ops.log(views - 1)  # the loss of a collapsed model
+        """Return the loss of embeddings `y_pred` of shape (N, K, D), and update the metrics."""
+        used = self._contrastive_loss or NTXentLoss(self.temperature)
+        loss, correct = compare_pairs(used, y_pred)
+        views = ops.cast(2 * ops.shape(y_pred)[0] * distribution.num_replicas(), "float32")
+        collapsed = loss_of_collapsed_model(used, views)
         self._contrastive_accuracy.update_state(correct)
         self._relative_loss.update_state(
             loss * distribution.loss_divisor() / collapsed, sample_weight=views * collapsed
         )
         return loss + additional_losses(self)
-
-    def _compare(self, z_a, z_b):
-        """Return the loss, and for each of the 2N views whether its positive is the nearest."""
-        loss = self._contrastive_loss or NTXentLoss(self.temperature)
-        if isinstance(loss, NTXentLoss):
-            return loss.with_accuracy(z_a, z_b)
-        value = loss(distribution.all_gather(z_a), distribution.all_gather(z_b))
-        if not isinstance(loss, keras.losses.Loss):
-            value = ops.mean(value) / distribution.loss_divisor()
-        return value, contrastive_accuracy(z_a, z_b)
 
     @distribution.run_in_scope
     def evaluate(

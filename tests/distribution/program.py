@@ -247,7 +247,7 @@ def train(scope_of):
     found |= fine_tuned(model)
     found["z_loss"], found["z_gradient"] = gradient_of_z(scope_of)
     size = None if DEVICES == 1 else COUNT // DEVICES // 2
-    in_parts = compiled_model(scope_of, batch_norm=False, micro_batch_size=size)
+    in_parts = compiled_model(scope_of, batch_norm=False, micro_batch_size=size, num_views=3)
     found |= {f"micro_{name}": value for name, value in one_step(in_parts).items()}
     own_loss = compiled_model(scope_of, loss=custom_loss, run_eagerly=EAGER)
     found |= {f"custom_{name}": value for name, value in one_step(own_loss).items()}

@@ -61,6 +61,19 @@ def test_the_loss_of_a_collapsed_model_is_the_logarithm_of_the_number_of_other_v
     assert float(NTXentLoss(0.1)(z, z)) == pytest.approx(np.log(2 * pairs - 1), rel=1e-5)
 
 
+def test_the_decoupled_loss_of_a_collapsed_model_leaves_out_the_positive():
+    z = np.ones((4, 8), "float32")
+    loss = NTXentLoss(decoupled=True)
+    assert float(loss(z, z)) == pytest.approx(np.log(6), rel=1e-6)
+    assert float(loss.of_collapsed_model(np.float32(8))) == pytest.approx(np.log(6), rel=1e-6)
+
+
+def test_the_decoupled_loss_stays_finite_where_the_positive_is_far_nearer_than_all_negatives():
+    z = np.repeat(np.eye(2, dtype="float32") * 2 - 1, 2, axis=1)
+    value = float(NTXentLoss(0.01, decoupled=True)(z, z))
+    assert value == pytest.approx(np.log(2) - 200, rel=1e-5)
+
+
 def test_a_view_is_not_its_own_negative():
     z = np.eye(4, dtype="float32")  # orthogonal: 6 negatives of similarity 0, and the positive
     expected = -np.log(np.exp(1 / 0.5) / (np.exp(1 / 0.5) + 6))

@@ -10,10 +10,14 @@ from keras_simclr.losses import NTXentLoss, contrastive_accuracy, nt_xent
 PAIRS, DIMENSIONS = 13, 6
 
 
-def dense(z, temperature, weights=1.0):
+def dense(z, temperature, weights=1.0, decoupled=False):
     """Compute the weighted sum of the losses of the pairs from all logits at once."""
     z = ops.normalize(z, axis=-1)
-    logits = ops.matmul(z, ops.transpose(z)) / temperature - 1e9 * ops.eye(len(z))
+    left_out = np.eye(len(z), dtype="float32")
+    if decoupled:
+        left_out = left_out + np.roll(left_out, PAIRS, axis=0)
+    logits = ops.matmul(z, ops.transpose(z)) / temperature
+    logits = logits - ops.convert_to_tensor(1e9 * left_out)
     positives = ops.roll(ops.sum(z * ops.roll(z, PAIRS, axis=0), axis=1), PAIRS) / temperature
     losses = ops.logsumexp(logits, axis=1) - positives
     return ops.sum(ops.mean(ops.reshape(losses, (2, -1)), axis=0) * weights)
@@ -43,6 +47,20 @@ def test_loss_and_gradient_are_those_of_the_dense_form(chunk_size, z, gradient):
     in_chunks = compiled(lambda z: loss(*ops.split(z, 2)))
     assert float(in_chunks(z)) == pytest.approx(float(dense(z, 0.2)) / PAIRS, rel=1e-5)
     expected = gradient(lambda z: dense(z, 0.2) / PAIRS, z)
+    found = gradient(in_chunks, z)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("chunk_size", [1, 5, None, "auto"])
+@pytest.mark.parametrize("temperature", [0.02, 0.5])
+def test_the_decoupled_loss_and_its_gradient_are_those_of_the_dense_form(
+    chunk_size, temperature, z, gradient
+):
+    loss = NTXentLoss(temperature, chunk_size=chunk_size, decoupled=True)
+    in_chunks = compiled(lambda z: loss(*ops.split(z, 2)))
+    wanted = float(dense(z, temperature, decoupled=True)) / PAIRS
+    assert float(in_chunks(z)) == pytest.approx(wanted, rel=1e-5)
+    expected = gradient(lambda z: dense(z, temperature, decoupled=True) / PAIRS, z)
     found = gradient(in_chunks, z)
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_simclr import SimCLR, SimCLRAugmenter
-from keras_simclr.layers import RandomSolarize
+from keras_simclr.layers import RandomSolarize, TwoAugmenters
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -99,9 +99,10 @@ def test_an_augmenter_that_cannot_be_compiled_warns(make_model, labeled_images):
         model.fit(labeled_images[0], verbose=0)
 
 
-def test_only_two_views_are_supported():
-    with pytest.raises(ValueError, match="`num_views` must be 2"):
-        SimCLR("resnet18", num_views=4)
+@pytest.mark.parametrize("num_views", [1, 0, -2, 2.5, "two", None])
+def test_fewer_than_two_views_are_refused(num_views):
+    with pytest.raises(ValueError, match="`num_views` must be"):
+        SimCLR("resnet18", num_views=num_views)
 
 
 @pytest.mark.parametrize("size", [0, 1, -4, 2.5, "16"])
@@ -226,3 +227,16 @@ def test_the_default_float_type_does_not_change_training(dtype, make_model, labe
         keras.config.set_floatx("float32")
     assert found == pytest.approx(expected, rel=0.05)
     assert features.dtype == np.float32
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_augmenters_that_are_no_pair_are_refused(count):
+    augmenters = [keras.layers.RandomFlip(seed=number) for number in range(count)]
+    with pytest.raises(ValueError, match="a layer or a pair of layers"):
+        SimCLR("resnet18", augmenter=augmenters)
+
+
+def test_a_pair_of_augmenters_for_another_number_of_views_is_refused():
+    pair = TwoAugmenters(*(keras.layers.RandomFlip(seed=number) for number in range(2)))
+    with pytest.raises(ValueError, match="create `num_views` views"):
+        SimCLR("resnet18", augmenter=pair, num_views=3)
