@@ -168,7 +168,8 @@ def test_a_run_stopped_within_an_epoch_ends_like_one_that_was_not(run, tmp_path)
 def test_a_run_with_several_steps_per_execution_resumes(tmp_path, compiled):
     def one_run(folder, *callbacks):
         keras.utils.set_random_seed(0)
-        model = SimCLR(keras.Sequential([layers.Conv2D(4, 3)]), seed=1)
+        flip = layers.RandomFlip(seed=3)
+        model = SimCLR(keras.Sequential([layers.Conv2D(4, 3)]), augmenter=flip, seed=1)
         model.compile(steps_per_execution=2)
         backup = BackupAndRestore(folder, save_freq=1)
         options = {"batch_size": 8, "epochs": 2, "verbose": 0}
