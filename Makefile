@@ -16,7 +16,7 @@ help:
 	@echo "make test         the tests, on each of: $(BACKENDS)"
 	@echo "make test-extras  the tests that need keras-cv or keras-hub, in an environment of their own"
 	@echo "make coverage     the lines that the tests run (KERAS_BACKEND=$(KERAS_BACKEND))"
-	@echo "make faults       100 runs killed at random moments, on each backend"
+	@echo "make faults       runs killed 100 times at random moments, on each backend"
 	@echo "make check        ruff and mypy"
 
 $(VENV)/installed: pyproject.toml constraints.txt

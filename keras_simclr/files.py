@@ -1,9 +1,11 @@
-"""Atomic writes: a file is either complete or absent."""
+"""Atomic writes, by which a file is either complete or absent, and locks between processes."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+import filelock
 
 
 @contextlib.contextmanager
@@ -54,3 +56,35 @@ def _flush_folder(folder):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def acquire_lock(path: str | os.PathLike, timeout: float = -1) -> filelock.BaseFileLock | None:
+    """Lock a file against other processes; the lock ends with this process at the latest.
+
+    Args:
+        path: Path of the file, which is created if it does not exist.
+        timeout: Seconds to wait for another process. Defaults to -1: forever.
+
+    Returns:
+        The lock, for its method `release`, or None if the file system has no locks.
+
+    Raises:
+        TimeoutError: If another process holds the lock for longer.
+    """
+    lock = filelock.FileLock(path, is_singleton=True)
+    try:
+        lock.acquire(timeout=timeout)
+    except NotImplementedError:
+        return None
+    return lock
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike) -> Iterator[None]:
+    """Hold the lock of a file in a context, after waiting for other processes."""
+    lock = acquire_lock(path)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()

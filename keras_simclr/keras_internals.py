@@ -16,8 +16,13 @@ _callers_lock = threading.Lock()
 
 CALLBACK_STATE = {
     keras.callbacks.EarlyStopping: ("wait", "stopped_epoch", "best", "best_weights", "best_epoch"),
-    keras.callbacks.ModelCheckpoint: ("best", "_batches_seen_since_last_saving"),
+    keras.callbacks.ModelCheckpoint: (
+        "best",
+        "_batches_seen_since_last_saving",
+        "_last_batch_seen",
+    ),
     keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
+    keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),
 }
 SEED_STATE = "seed_generator_state"  # name of the variable of a `SeedGenerator`
 
@@ -82,7 +87,7 @@ class EpochStart:
     Attributes:
         epoch: Epochs that are done.
         step: Steps that are done of the epoch after them.
-        then: Function to call when everything before the epoch has been read, or None.
+        on_start: Function to call when everything before the epoch has been read, or None.
         replay: Whether the data depend on how often they were read, so that everything that was
             read before is read again.
         draws: Whether reading may draw random numbers from the generators of Python and NumPy,
@@ -90,17 +95,21 @@ class EpochStart:
     """
 
     def __init__(self, replay=False, draws=False):
-        self.epoch, self.step, self.then = 0, 0, None
+        self.epoch, self.step, self.on_start = 0, 0, None
         self.replay, self.draws = replay, draws
         self._is_pending = False
 
-    def set(self, epoch, step, then=None):
-        """Let the next epoch start after `epoch` epochs and `step` steps."""
-        self.epoch, self.step, self.then, self._is_pending = epoch, step, then, True
+    def set(self, epoch, step, on_start=None):
+        """Set where the first epoch starts: after `epoch` epochs and `step` steps."""
+        self.epoch, self.step, self.on_start = epoch, step, on_start
+
+    def arm(self):
+        """Let the epoch that is enumerated next start there."""
+        self._is_pending = True
 
     def take(self):
-        """Return (epoch, step, then) once after each `set`, otherwise (0, 0, None)."""
-        taken = (self.epoch, self.step, self.then) if self._is_pending else (0, 0, None)
+        """Return (epoch, step, on_start) once after each `arm`, otherwise (0, 0, None)."""
+        taken = (self.epoch, self.step, self.on_start) if self._is_pending else (0, 0, None)
         self._is_pending = False
         return taken
 
@@ -109,18 +118,18 @@ class EpochStart:
 def epochs_starting_at(start):
     """Let the epochs of `fit` start where an `EpochStart` says when the first one begins.
 
-    Keras' callbacks and its progress bar see the numbers of the steps that are left.
+    Keras' callbacks and its progress bar see the original numbers of the remaining steps.
     """
     from keras.src.trainers.epoch_iterator import EpochIterator
 
     enumerate_steps = EpochIterator._enumerate_iterator
 
     def enumerate_rest(iterator):
-        epochs, steps, then = start.take()
+        epochs, steps, on_start = start.take()
         for _ in range(epochs if start.replay else 0):
             _replay_epoch(iterator, enumerate_steps(iterator))
-        if then:
-            then()
+        if on_start:
+            on_start()
         enumerated = enumerate_steps(iterator)
         for _ in range(0, steps, iterator.steps_per_execution):
             _, _, batches = next(enumerated)

@@ -1,10 +1,11 @@
 import os
 import sys
 
+import filelock
 import keras
 import pytest
 
-from keras_simclr.files import move_into_place, replacing
+from keras_simclr.files import acquire_lock, locked, move_into_place, replacing
 
 
 @pytest.fixture
@@ -97,3 +98,20 @@ def test_data_that_cannot_be_flushed_is_an_error(path, monkeypatch):
     with pytest.raises(OSError, match="No space left"), replacing(path) as unfinished:
         unfinished.write_text("new")
     assert path.read_text() == "old"
+
+
+def test_a_lock_that_is_held_raises_after_its_timeout(tmp_path):
+    with locked(tmp_path / "lock"):
+        waiting = filelock.FileLock(tmp_path / "lock")
+        with pytest.raises(TimeoutError):
+            waiting.acquire(timeout=0)
+    waiting.acquire(timeout=0)
+    waiting.release()
+
+
+def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
+    def refuse(self, **options):
+        raise NotImplementedError
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    assert acquire_lock(tmp_path / "lock") is None

@@ -70,6 +70,7 @@ class StartAt(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.start.set(*self.position)
+        self.start.arm()
 
     def on_train_batch_begin(self, batch, logs=None):
         self.steps.append(batch)

@@ -1,12 +1,12 @@
 """Backups from which a run that was killed at any moment resumes exactly."""
 
-import contextlib
 import datetime
 import functools
 import time
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_simclr import distribution
 from keras_simclr.callbacks.backup_folder import BackupFolder
@@ -23,12 +23,11 @@ from keras_simclr.callbacks.run_state import (
     set_variables,
 )
 from keras_simclr.callbacks.terminate_on_nonfinite import CURE
-from keras_simclr.keras_internals import (
-    epochs_starting_at,
-    set_initial_epoch,
-)
+from keras_simclr.keras_internals import set_initial_epoch
 from keras_simclr.ops.seeds import set_random_states
 from keras_simclr.validation import is_integer
+
+RATE_CALLBACKS = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
 
 
 class BackupAndRestore(keras.callbacks.Callback):
@@ -37,10 +36,10 @@ class BackupAndRestore(keras.callbacks.Callback):
     A run that is killed at any moment and started again by the same program ends with the same
     weights, bit for bit, and the same history as one that was never interrupted. A backup has the
     weights, the state of the optimizer, metrics and random seeds, the history, and the counters of
-    Keras' `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau` (of other callbacks, what
-    their `get_state` returns, for their `set_state`). It is written to a file of its own, which is
-    flushed and renamed once complete. The last two are kept: if one is damaged, which its
-    checksums show, the run resumes from the other.
+    Keras' `EarlyStopping`, `ModelCheckpoint`, `ReduceLROnPlateau` and `SwapEMAWeights` (of other
+    callbacks, what their `get_state` returns, for their `set_state`). It is a file of its own,
+    which is flushed and renamed once complete. The last two are kept: if one is damaged, which
+    its checksums show, the run resumes from the other.
 
     On Ctrl-C or SIGTERM, `SimCLR.fit` and `fine_tune` save a backup before the next step and stop.
     The order of arrays and of a `keras.utils.PyDataset` is restored without reading any images;
@@ -95,29 +94,46 @@ class BackupAndRestore(keras.callbacks.Callback):
         """Number of complete epochs in the newest backup; 0 if there is none."""
         return max(self._folder.positions(), default=(0, 0))[0]
 
-    def stored_seed(self):
-        """Return the seed of the model in the newest backup that can be read, or None."""
-        record = self._folder.newest_record()
-        return record and record["settings"].get("seed")
+    def newest_record(self):
+        """Return the record of the newest backup that can be read, or None."""
+        return self._folder.newest_record()
+
+    def describe(self, run, others):
+        """Set the `Run` of this package that is about to begin, and its other callbacks."""
+        self._run, self._others = run, others
 
     def on_train_begin(self, logs=None):
         """Restore the newest backup, if there is one."""
         self._reset()
+        set_initial_epoch(self.model, None)
         self._one_process = len(distribution.process_all_gather(0)) == 1
         self._check_support()
+        try:
+            self._acquire()
+            if self._folder.positions():
+                self._restore(*self._folder.read_newest())
+            elif self._run:
+                self._position = (self._run.initial_epoch, 0)
+                self._save()
+        except BaseException:
+            self.close()
+            raise
+        if self._run and self._one_process:
+            self._interruption.start()
+
+    def _acquire(self):
+        """Lock the folder, and take down what a resumed run must have in common with this one."""
         if distribution.is_main_process():
             self._folder.acquire()
         optimizer = plain_config(self.model.optimizer.get_config())
+        if any(isinstance(callback, RATE_CALLBACKS) for callback in self._others):
+            optimizer.pop("learning_rate")  # it changes in the run, and is in the state
         self._settings = {**(self._run.settings if self._run else {}), "optimizer": optimizer}
         if not distribution.same_on_all_processes(self.epochs_done):
             raise ValueError(
                 "All processes must see the same backup. Received: a different number of epochs "
                 f"in `{self.backup_dir}` of another process. Choose a folder that they all share."
             )
-        if self._folder.positions():
-            self._restore(*self._folder.read_newest())
-        if self._run and self._one_process:
-            self._interruption.start()
 
     def _check_support(self):
         if self.save_freq != "epoch" and not (self._run and self._one_process):
@@ -127,42 +143,60 @@ class BackupAndRestore(keras.callbacks.Callback):
             )
 
     def _restore(self, arrays, record):
-        if not self.model.built:
+        model, epochs, step = self.model, record["epoch"], record["step"]
+        if not model.built:
             raise ValueError(
                 "The model must be built before its backup can be restored. Received: "
-                f"{self.model!r}. Call `model.build(input_shape)` first."
+                f"{model!r}. Call `model.build(input_shape)` first."
             )
         sample = self._run.sample if self._run else record["sample"]
         check_settings(self._folder.last, record, self._settings, sample)
-        if not self.model.optimizer.built:
-            self.model.optimizer.build(self.model.trainable_variables)
-        check_shapes(self.model, arrays)
-        set_variables(self.model, arrays, metrics=False)
+        if epochs > self.params["epochs"]:
+            raise ValueError(
+                f"The backup {self._folder.last} has more epochs than the run. Received: "
+                f"{epochs} complete epochs with epochs={self.params['epochs']}. Train for more "
+                "epochs, or choose another folder."
+            )
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        check_shapes(model, arrays)
+        set_variables(model, arrays, metrics=False)
         self._restored = arrays, record
+        self._position, self._has_saved = (epochs, step), True
         self._epochs, self._history = record["epochs"], record["history"]
-        set_initial_epoch(self.model, record["epoch"])
-        reads = self._run and self._run.start.draws
-        states = get_random_states(arrays, ["torch"] if reads else None)
+        # A run that a callback has stopped does not begin another epoch.
+        set_initial_epoch(model, self.params["epochs"] if record["stopped"] else epochs)
+        if not step:  # otherwise in `on_epoch_begin`, after that of the other callbacks
+            set_callback_states(self._others, record["callbacks"], arrays)
+        self._prepare_start(arrays, epochs, step)
+
+    def _prepare_start(self, arrays, epochs, step):
+        draws = self._run and self._run.start.draws
+        states = get_random_states(arrays, ["torch", "cuda"] if draws else None)
         if self._run:
-            # Only then, as reading the epochs before may draw random numbers.
-            then = None if record["step"] else functools.partial(set_random_states, states)
-            self._run.start.set(record["epoch"], record["step"], then)
-        self._random_states = states if record["step"] or not self._run else None
+            # Reading the epochs before may draw random numbers.
+            on_start = None if step else functools.partial(set_random_states, states)
+            self._run.start.set(epochs, step, on_start)
+        self._random_states = states if step or not self._run else None
 
     def on_epoch_begin(self, epoch, logs=None):
         """Restore what Keras resets when training and epochs begin."""
-        if self._restored:
-            arrays, record = self._restored
-            self._restored, self._has_saved = None, True
-            self._position = (record["epoch"], record["step"])
-            self._set_history()
-            set_callback_states(self._others, record["callbacks"], arrays)
-            if record["step"]:
-                set_variables(self.model, arrays, metrics=True)
+        if self._restored is None:
+            self._position = (epoch, 0)
+            if not self._has_saved:
+                self._save()
             return
-        self._position = (epoch, 0)
-        if not self._has_saved:
-            self._save()
+        arrays, record = self._restored
+        self._restored = None
+        self._set_history()
+        if record["step"]:
+            set_callback_states(self._others, record["callbacks"], arrays)
+            set_variables(self.model, arrays, metrics=True)
+        if self._run:
+            self._run.start.arm()
+        else:
+            set_random_states(self._random_states)
+            self._random_states = None
 
     def _set_history(self):
         history = self.model.history
@@ -176,13 +210,10 @@ class BackupAndRestore(keras.callbacks.Callback):
             set_random_states(self._random_states)
             self._random_states = None
         epoch, last = self._position
-        if self._interruption.received:
+        if batch > last and (self._interruption.received or self._is_due(batch, last)):
             self._position = (epoch, batch)
             self._save()
-            self._stop()
-        if batch > last and self._is_due(batch, last):
-            self._position = (epoch, batch)
-            self._save()
+        self._stop_if_interrupted()
 
     def _is_due(self, batch, last):
         if isinstance(self.save_freq, datetime.timedelta):
@@ -193,11 +224,11 @@ class BackupAndRestore(keras.callbacks.Callback):
         """Save a backup of the complete epoch."""
         self._epochs.append(epoch)
         for name, value in (logs or {}).items():
-            self._history.setdefault(name, []).append(float(value))
+            value = value if isinstance(value, str) else np.asarray(value).tolist()
+            self._history.setdefault(name, []).append(value)
         self._position = (epoch + 1, 0)
         self._save()
-        if self._interruption.received:
-            self._stop()
+        self._stop_if_interrupted()
 
     def _save(self):
         """Write a backup of the current position."""
@@ -214,6 +245,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             "step": step,
             "epochs": self._epochs,
             "history": self._history,
+            "stopped": bool(self.model.stop_training),
             **state,
             "settings": self._settings,
             "sample": self._run.sample if self._run else "",
@@ -228,64 +260,32 @@ class BackupAndRestore(keras.callbacks.Callback):
                 f"{name}, so they were not saved. {CURE} The last backup is {self._folder.last}."
             )
 
-    def _stop(self):
-        self._interruption.raise_error(
-            f"Interrupted. The backup {self._folder.last} is complete: to resume, start the same "
-            "program again."
-        )
+    def _stop_if_interrupted(self):
+        if self._interruption.received:
+            self._interruption.deliver(
+                f"Interrupted. The backup {self._folder.last} is complete: to resume, start the "
+                "same program again."
+            )
 
     def on_train_end(self, logs=None):
         """Delete the backups, unless `delete_checkpoint` is False."""
         if self._restored:
             self._set_history()
-        set_initial_epoch(self.model, None)
         distribution.barrier()
         if self.delete_checkpoint and distribution.is_main_process():
             self._folder.delete()
         self.close()
         distribution.barrier()
+        if self._interruption.received:
+            self._interruption.deliver("Interrupted after the last epoch.")
 
     def close(self):
-        """Unlock the folder, and give Ctrl-C its usual effect back."""
+        """Unlock the folder, and give Ctrl-C and later fits their usual behavior back."""
         self._interruption.stop()
         self._folder.release()
-
-    @contextlib.contextmanager
-    def backing_up(self, run, others):
-        """Let the callback resume a run of this package within an epoch, in a context."""
-        self._run, self._others = run, others
-        if any(position > (0, 0) for position in self._folder.positions()):
-            for callback in others:
-                if isinstance(callback, keras.callbacks.CSVLogger):
-                    callback.append = True  # or it would remove what it has written before
-        try:
-            with epochs_starting_at(run.start):
-                yield
-        finally:
-            self.close()
-            self._run, self._others = None, []
-
-
-def find_backup(callbacks: list) -> BackupAndRestore | None:
-    """Return the `BackupAndRestore` among callbacks, or None.
-
-    Raises:
-        ValueError: If there are several.
-    """
-    found = [callback for callback in callbacks if isinstance(callback, BackupAndRestore)]
-    if len(found) > 1:
-        raise ValueError(
-            f"A run has one `BackupAndRestore`. Received: {len(found)} of them. Remove all but one."
-        )
-    return found[0] if found else None
-
-
-def backing_up(callbacks: list, run: Run) -> contextlib.AbstractContextManager:
-    """Return a context in which the `BackupAndRestore` among callbacks, if any, knows its run."""
-    backup = find_backup(callbacks)
-    if backup is None:
-        return contextlib.nullcontext()
-    return backup.backing_up(run, [callback for callback in callbacks if callback is not backup])
+        if self.model is not None:
+            set_initial_epoch(self.model, None)
+        self._run, self._others = None, []
 
 
 def _check_save_freq(save_freq):

@@ -5,14 +5,13 @@ import re
 import warnings
 from pathlib import Path
 
-import filelock
-
 from keras_simclr.callbacks.backup_file import (
     DamagedFileError,
     read_backup,
     read_record,
     write_backup,
 )
+from keras_simclr.files import acquire_lock
 
 COMPLETE = re.compile(r"epoch-(\d+)-step-(\d+)\.backup")
 LOCK = "backup.lock"
@@ -54,18 +53,14 @@ class BackupFolder:
         self.last = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / LOCK, is_singleton=True)
-            lock.acquire(timeout=0)
-            self._lock = lock
+            self._lock = acquire_lock(self.path / LOCK, timeout=0)
             for path in self.path.glob("unfinished-*.backup"):
                 path.unlink()
-        except filelock.Timeout:
+        except TimeoutError:
             raise RuntimeError(
                 f"A folder of backups belongs to one run. Received: `{self.path}`, which another "
                 "process is using. Choose another folder, or stop the other process."
             ) from None
-        except NotImplementedError:  # a file system without locks
-            pass
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -128,12 +123,13 @@ class BackupFolder:
             return
         for old in map(self.path_of, self.positions()):
             if old not in (path, self.last):
-                old.unlink()
+                with contextlib.suppress(OSError):  # another program may have it open
+                    old.unlink()
         self.last = path
 
     def delete(self):
-        """Delete all backups."""
-        for position in self.positions():
+        """Delete all backups, the oldest first."""
+        for position in reversed(self.positions()):
             self.path_of(position).unlink()
 
     def _unusable(self, error):

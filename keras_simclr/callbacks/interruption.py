@@ -1,9 +1,11 @@
 """Ctrl-C and SIGTERM, which wait until a backup is saved."""
 
+import os
 import signal
 import threading
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+NOTICE = b"\nSaving a backup before the next step. Interrupt again to stop at once.\n"
 
 
 class Interruption:
@@ -28,17 +30,22 @@ class Interruption:
 
     def stop(self):
         """Give the signals their usual effect back."""
-        while self._previous:
-            signal.signal(*self._previous.popitem())
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _receive(self, number, frame):
         self.received = number
         self.stop()
-        print("\nSaving a backup before the next step. Interrupt again to stop at once.")
+        os.write(2, NOTICE)  # `print` may be in the middle of writing
 
-    def raise_error(self, message):
-        """Print a message and raise what the received signal raises."""
+    def deliver(self, message):
+        """Print a message, and do what the received signal does without this class."""
+        number, self.received = self.received, None
         print(message)
-        if self.received == signal.SIGINT:
+        handler = self._previous.get(number)
+        if callable(handler) and handler is not signal.default_int_handler:
+            handler(number, None)
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt(message)
-        raise SystemExit(128 + signal.SIGTERM)
+        else:
+            raise SystemExit(128 + signal.SIGTERM)

@@ -12,7 +12,7 @@ from keras import ops
 from keras_simclr.keras_internals import CALLBACK_STATE, EpochStart
 from keras_simclr.ops.seeds import random_states
 
-NAMES = {"name", "keras_history", "input_layers", "output_layers", "shared_object_id"}
+IGNORED_KEYS = {"name", "keras_history", "input_layers", "output_layers", "shared_object_id"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +22,13 @@ class Run:
     Args:
         settings: What a resumed run must have in common with the interrupted one, for JSON.
         sample: Digest of the first images, which changes with the data or their order.
+        initial_epoch: Epochs that count as done when the run begins.
         start: Where the first epoch starts.
     """
 
     settings: dict
     sample: str
+    initial_epoch: int = 0
     start: EpochStart = dataclasses.field(default_factory=EpochStart)
 
 
@@ -102,17 +104,33 @@ def _get_callback_states(callbacks):
     states, arrays = {}, {}
     for key, callback in _by_key(callbacks):
         state = {}
-        for name in CALLBACK_STATE.get(type(callback), ()):
+        for name in _attributes(callback):
             value = getattr(callback, name, None)
             if name == "best_weights" and value is not None:
                 arrays.update({f"{key}_{i}": _storable(w) for i, w in enumerate(value)})
                 value = len(value)
             state[name] = value.item() if isinstance(value, np.generic) else value
         if hasattr(callback, "get_state"):
-            state = callback.get_state()
+            state = _for_json(callback)
         if state:
             states[key] = state
     return states, arrays
+
+
+def _attributes(callback):
+    """Return the names of the attributes that hold the state of one of Keras' callbacks."""
+    kinds = [names for kind, names in CALLBACK_STATE.items() if isinstance(callback, kind)]
+    return kinds[0] if kinds else ()
+
+
+def _for_json(callback):
+    try:
+        return json.loads(json.dumps(callback.get_state(), default=lambda value: value.item()))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TypeError(
+            f"`get_state` of {type(callback).__name__} must return what JSON can represent. "
+            f"Received: {callback.get_state()!r}. Return numbers, strings, lists and dicts."
+        ) from error
 
 
 def set_callback_states(callbacks, states, arrays):
@@ -162,7 +180,7 @@ def check_settings(path, record, settings, sample):
 def plain_config(config: Any) -> Any:
     """Return a config as JSON represents it, without names and seeds, which Keras draws."""
     if isinstance(config, dict):
-        kept = {key: value for key, value in config.items() if key not in NAMES | {"seed"}}
+        kept = {key: value for key, value in config.items() if key not in IGNORED_KEYS | {"seed"}}
         return {str(key): plain_config(value) for key, value in kept.items()}
     if isinstance(config, (list, tuple)):
         return [plain_config(value) for value in config]

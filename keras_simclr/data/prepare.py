@@ -64,8 +64,9 @@ class PreparedData:
 
     def epoch_start(self):
         """Return an `EpochStart` for the data: they are read again unless they are our own."""
-        replay = self.own_dataset is None
-        return EpochStart(replay, draws=replay and not isinstance(self.data, keras.utils.PyDataset))
+        py_dataset = isinstance(self.data, keras.utils.PyDataset)
+        draws = not py_dataset or isinstance(self.data, RepeatedDataset)
+        return EpochStart(replay=self.own_dataset is None, draws=draws)
 
     @property
     def keras_steps(self):

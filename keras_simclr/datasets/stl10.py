@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-import filelock
 import numpy as np
 
 from keras_simclr.datasets.download import download_file, unpack_files
+from keras_simclr.files import locked
 from keras_simclr.validation import check_choice
 
 URL = "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz"
@@ -109,7 +109,7 @@ def _folder(data_dir, split, download, url, md5):
             "unpacking it."
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder.with_name("stl10_binary.lock")):
+    with locked(folder.with_name("stl10_binary.lock")):
         if not all((folder / name).exists() for name in FILES):  # as another process had the lock
             unpack_files(download_file(url, archive, md5), folder, FILES)
             archive.unlink()

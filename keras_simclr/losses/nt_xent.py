@@ -152,13 +152,13 @@ class NTXentLoss(keras.losses.Loss):
         losses, nearest = compare_views(z_a, z_b, *options)
         return _Reduction(self.name, self.reduction)(losses, losses), nearest
 
-    def of_collapsed_model(self, num_views: Any) -> Any:
+    def of_collapsed_model(self, num_embeddings: Any) -> Any:
         """Return the loss of a collapsed model, whose embeddings are all the same.
 
         Args:
-            num_views: Number 2N of embeddings, as a float tensor.
+            num_embeddings: Number 2N of embeddings, as a float tensor.
         """
-        return ops.log(num_views - 1 - int(self.decoupled))
+        return ops.log(num_embeddings - 1 - int(self.decoupled))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that recreate the loss."""

@@ -6,11 +6,12 @@ from typing import Any
 import keras
 
 from keras_simclr import distribution
-from keras_simclr.callbacks.backup_and_restore import backing_up, find_backup
 from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
-from keras_simclr.callbacks.run_state import Run
+from keras_simclr.callbacks.resuming import find_backup, resumable
+from keras_simclr.callbacks.run_state import Run, plain_config
 from keras_simclr.data.prepare import split_array
 from keras_simclr.data.prepare_labeled import prepare_labeled_data, prepare_validation_data
+from keras_simclr.keras_internals import EpochStart
 from keras_simclr.layers import SimCLRAugmenter, TwoAugmenters
 from keras_simclr.layers.inherit_settings import inherit_settings
 from keras_simclr.layers.views import view_function
@@ -20,7 +21,7 @@ from keras_simclr.models.resnet import ResNet
 from keras_simclr.ops.fast_layers import fast_layers
 from keras_simclr.optimizers import recipes
 from keras_simclr.training.compilation import check_rate_callbacks
-from keras_simclr.training.run_settings import digest, run_settings
+from keras_simclr.training.run_settings import config_of, digest, run_settings
 from keras_simclr.validation import check_positive_integer
 
 EPOCHS, FROZEN_EPOCHS = 30, 100
@@ -173,15 +174,23 @@ class FineTuner(keras.Model):
             start_as_linear_probe(classifier, labeled.one_pass(), class_weight, multi_label)
         dataset = labeled.make_dataset(_view_transform(self, augmenter))
         dataset.epoch = initial_epoch
-        labels = digest(labeled.source[1]) if labeled.is_array else None
+        run = _describe_run(
+            self,
+            labeled,
+            initial_epoch,
+            shuffle=shuffle,
+            multi_label=multi_label,
+            freeze_backbone=freeze_backbone,
+            projection_layers=projection_layers,
+            class_weight=class_weight,
+            loss=config_of(classifier.loss),
+            augmenter=config_of(augmenter),
+        )
         _fit(
             classifier,
             dataset,
             callbacks,
-            Run(
-                run_settings(self, labeled, num_classes=labeled.num_classes, labels=labels),
-                digest(labeled.example[0]),
-            ),
+            run,
             epochs=epochs,
             verbose=verbose,
             validation_data=validation_data,
@@ -194,11 +203,25 @@ class FineTuner(keras.Model):
         return classifier
 
 
+def _describe_run(model, labeled, initial_epoch, **options):
+    arrays = [] if not labeled.is_array else [a for a in labeled.source[1:] if a is not None]
+    settings = run_settings(
+        model,
+        labeled,
+        num_classes=labeled.num_classes,
+        labels=digest(*arrays),
+        pretrained_weights=digest(*model.get_weights()),
+        **{name: plain_config(value) for name, value in options.items()},
+    )
+    start = EpochStart(draws=not labeled.is_array)
+    return Run(settings, digest(labeled.example[0]), initial_epoch, start)
+
+
 def _fit(classifier, dataset, callbacks, run, verbose, **arguments):
     with (
         distribution.training(classifier),
         fast_layers(classifier),
-        backing_up(callbacks, run),
+        resumable(callbacks, run),
     ):
         classifier.fit(
             dataset,

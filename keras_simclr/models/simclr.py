@@ -177,8 +177,8 @@ class SimCLR(FineTuner, Trainer):
     def adopt_seed(self, backup):
         """Take the seed of a `BackupAndRestore`, unless this model was given one."""
         if backup is not None and self._seed_is_drawn:
-            stored = backup.stored_seed()
-            self.seed = self.seed if stored is None else stored
+            record = backup.newest_record()
+            self.seed = record["settings"]["seed"] if record else self.seed
 
     @property
     def encoder(self) -> keras.Model:

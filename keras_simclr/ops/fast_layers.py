@@ -37,6 +37,7 @@ def fast_layers(model):
 def _normalize(layer, call, inputs, training=None, mask=None):
     """Return what `layer` does with `inputs`; `call` is Keras' own way."""
     plain = mask is None and not (layer.synchronized or layer.renorm)
+    plain = plain and layer.variable_dtype == "float32"
     if not (training and layer.trainable and plain):
         return call(inputs, training=training, mask=mask)
     import torch

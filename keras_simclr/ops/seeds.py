@@ -42,6 +42,8 @@ def random_states():
         import torch
 
         states["torch"] = torch.get_rng_state().numpy()
+        if torch.cuda.is_available():
+            states["cuda"] = torch.stack(torch.cuda.get_rng_state_all()).numpy()
     return states
 
 
@@ -59,3 +61,7 @@ def set_random_states(states):
         import torch
 
         torch.set_rng_state(torch.from_numpy(states["torch"]))
+    if "cuda" in states:
+        import torch
+
+        torch.cuda.set_rng_state_all(list(torch.from_numpy(states["cuda"])))

@@ -26,9 +26,10 @@ def compare_pairs(loss: Any, z: Any) -> tuple[Any, Any]:
     return ops.cast(sum(losses) / len(losses), "float32"), ops.concatenate(correct)
 
 
-def loss_of_collapsed_model(loss: Any, num_views: Any) -> Any:
-    """Return the loss of 2N = `num_views` embeddings that are all the same."""
-    return (loss if isinstance(loss, NTXentLoss) else NTXentLoss()).of_collapsed_model(num_views)
+def loss_of_collapsed_model(loss: Any, num_embeddings: Any) -> Any:
+    """Return the loss of 2N = `num_embeddings` embeddings that are all the same."""
+    known = loss if isinstance(loss, NTXentLoss) else NTXentLoss()
+    return known.of_collapsed_model(num_embeddings)
 
 
 def _compare(loss, z_a, z_b):

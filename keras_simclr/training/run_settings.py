@@ -3,12 +3,13 @@
 import hashlib
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_simclr.callbacks.run_state import plain_config
 from keras_simclr.data.prepare import spread_sample
 
-FREE = {"micro_batch_size"}  # settings that may change from one part of a run to the next
+CHANGEABLE = {"micro_batch_size"}  # settings that may change from one part of a run to the next
 
 
 def run_settings(model: Any, data: Any, **others: Any) -> dict[str, Any]:
@@ -28,18 +29,27 @@ def run_settings(model: Any, data: Any, **others: Any) -> dict[str, Any]:
         "batch_size": data.batch_size,
         "steps_per_epoch": data.steps_per_epoch,
         "images": images,
-        "model": _model_config(model),
+        "model": config_of(model),
     }
 
 
-def _model_config(model):
+def config_of(part: Any) -> Any:
+    """Return the config of a model, layer, loss or function, as JSON represents it.
+
+    Of what cannot be saved it is None; then only the shapes of weights are compared.
+    """
     try:
-        config = model.get_config()
+        config = keras.saving.serialize_keras_object(part)
     except (AttributeError, NotImplementedError, TypeError, ValueError):
-        return None  # a backbone that cannot be saved; the shapes of its weights are compared
-    return plain_config({key: value for key, value in config.items() if key not in FREE})
+        return None
+    if isinstance(config, dict) and isinstance(config.get("config"), dict):
+        config = {key: v for key, v in config["config"].items() if key not in CHANGEABLE}
+    return plain_config(config)
 
 
-def digest(images: Any) -> str:
-    """Return a digest of the bytes of an array."""
-    return hashlib.blake2b(np.ascontiguousarray(images).tobytes(), digest_size=8).hexdigest()
+def digest(*arrays: Any) -> str:
+    """Return a digest of the bytes of arrays."""
+    hashed = hashlib.blake2b(digest_size=8)
+    for array in arrays:
+        hashed.update(np.ascontiguousarray(array).tobytes())
+    return hashed.hexdigest()

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_simclr import distribution
-from keras_simclr.callbacks.backup_and_restore import backing_up, find_backup
 from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
+from keras_simclr.callbacks.resuming import find_backup, resumable
 from keras_simclr.callbacks.run_state import Run
 from keras_simclr.data.inspection import images_of, is_array
 from keras_simclr.data.padding import pad_batches, remove_padding
@@ -25,7 +25,7 @@ from keras_simclr.losses import NTXentLoss
 from keras_simclr.ops.fast_layers import fast_layers
 from keras_simclr.training.compilation import RecipeCompiler, check_rate_callbacks
 from keras_simclr.training.pairs import compare_pairs, loss_of_collapsed_model
-from keras_simclr.training.run_settings import digest, run_settings
+from keras_simclr.training.run_settings import config_of, digest, run_settings
 from keras_simclr.training.step import test_on_views, train_on_views, with_static_rank
 
 
@@ -125,12 +125,12 @@ class Trainer(RecipeCompiler):
                 validation_data, validation_batch_size or data.batch_size
             ).data
         verbose = verbose if distribution.is_main_process() else 0
-        run = self._prepare_fit(data, epochs, initial_epoch, callbacks, verbose)
+        run = self._prepare_fit(data, epochs, initial_epoch, callbacks, verbose, shuffle)
         with (
             distribution.training(self),
             fast_layers(self),
             end_of_data_expected(data.keras_steps),
-            backing_up(callbacks, run),
+            resumable(callbacks, run),
         ):
             history = super().fit(
                 data.data,
@@ -148,7 +148,7 @@ class Trainer(RecipeCompiler):
             self.pretrained = True
         return history
 
-    def _prepare_fit(self, data, epochs, initial_epoch, callbacks, verbose):
+    def _prepare_fit(self, data, epochs, initial_epoch, callbacks, verbose, shuffle):
         """Create all that `fit` needs, so that errors come before training; return the `Run`."""
         self.build((None, *data.first.shape[1:]))
         if not self.compiled:
@@ -160,8 +160,15 @@ class Trainer(RecipeCompiler):
         if data.own_dataset:
             data.own_dataset.epoch = initial_epoch
         planned = epochs if self._optimizer_is_auto else None
-        settings = run_settings(self, data, epochs=planned)
-        return Run(settings, digest(data.first), data.epoch_start())
+        settings = run_settings(
+            self,
+            data,
+            epochs=planned,
+            shuffle=shuffle,
+            loss=config_of(self._contrastive_loss),
+            steps_per_execution=self.steps_per_execution,
+        )
+        return Run(settings, digest(data.first), initial_epoch, data.epoch_start())
 
     def train_step(self, *args):
         """Train on views of each image in a batch."""

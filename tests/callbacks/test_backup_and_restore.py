@@ -7,13 +7,12 @@ import sys
 import zipfile
 from pathlib import Path
 
-import filelock
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from keras_simclr import SimCLR, distribution
+from keras_simclr import NTXentLoss, SimCLR, distribution
 from keras_simclr.callbacks import BackupAndRestore
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -140,8 +139,8 @@ def train(folder, *callbacks, save_freq=1, epochs=3, run="array", dropout=True, 
     )
     augmenter = layers.RandomFlip(seed=3)
     model = SimCLR(backbone, augmenter=augmenter, seed=seed, **arguments)
-    if own:
-        model.compile(keras.optimizers.Adam(1e-3))
+    if own or "loss" in options:
+        model.compile(keras.optimizers.Adam(1e-3) if own else "auto", options.pop("loss", "auto"))
     backup = BackupAndRestore(folder, save_freq=save_freq)
     history = model.fit(epochs=epochs, verbose=0, callbacks=[backup, *own, *callbacks], **options)
     variables = [*model.variables, *model.optimizer.variables]
@@ -279,6 +278,27 @@ def test_fine_tuning_resumes_within_an_epoch(pretrained, labeled_images, tmp_pat
     assert found[1] == straight[1]
 
 
+def test_a_backup_of_another_fine_tuning_is_refused(
+    pretrained, make_model, labeled_images, tmp_path
+):
+    images, labels = labeled_images
+
+    def tune(model, *callbacks, **changes):
+        backup = BackupAndRestore(tmp_path, save_freq=1)
+        options = {"batch_size": 8, "epochs": 2, "verbose": 0, **changes}
+        model.fine_tune(images, labels, callbacks=[backup, *callbacks], **options)
+
+    with pytest.raises(Stopped):
+        tune(pretrained, StopBefore(2))
+    with pytest.raises(ValueError, match="class_weight"):
+        tune(pretrained, class_weight={0: 2.0, 1: 1.0, 2: 1.0})
+    other = make_model()
+    other.build((None, *images.shape[1:]))
+    other.pretrained = True
+    with pytest.raises(ValueError, match="pretrained_weights"):
+        tune(other)
+
+
 def stopped(folder, **options):
     with pytest.raises(Stopped):
         train(folder, StopBefore(2), **options)
@@ -292,6 +312,8 @@ def stopped(folder, **options):
         ({"batch_size": 4}, "batch_size is 4 and was 8"),
         ({"epochs": 8}, "epochs is 8 and was 3"),
         ({"temperature": 0.3}, "model.temperature is 0.3 and was None"),
+        ({"shuffle": False}, "shuffle is False and was True"),
+        ({"loss": NTXentLoss(0.2)}, "loss"),
         ({"dropout": False}, "belongs to another run"),
     ],
 )
@@ -304,6 +326,109 @@ def test_a_backup_of_another_run_is_refused(changes, said, tmp_path):
 def test_a_run_may_resume_in_micro_batches(tmp_path):
     stopped(tmp_path)
     assert train(tmp_path, micro_batch_size=4)[2] == [0, 1, 2]
+
+
+class StopInTheEnd(keras.callbacks.Callback):
+    def on_train_end(self, logs=None):
+        raise Stopped
+
+
+def early_stopping():
+    options = {"monitor": "loss", "min_delta": 9, "patience": 1}
+    return keras.callbacks.EarlyStopping(**options, restore_best_weights=True)
+
+
+def test_a_run_that_a_callback_has_stopped_is_not_continued(tmp_path):
+    straight = train(tmp_path / "straight", early_stopping())
+    assert straight[2] == [0, 1]
+    with pytest.raises(Stopped):
+        train(tmp_path / "stopped", early_stopping(), StopInTheEnd())
+    assert_same(train(tmp_path / "stopped", early_stopping()), straight)
+
+
+def test_the_best_weights_are_restored_in_a_run_that_is_complete(tmp_path):
+    def best():
+        return keras.callbacks.EarlyStopping("loss", patience=9, restore_best_weights=True)
+
+    straight = train(tmp_path / "straight", best())
+    with pytest.raises(Stopped):
+        train(tmp_path / "stopped", StopInTheEnd(), best())
+    assert_same(train(tmp_path / "stopped", best()), straight)
+
+
+def test_callbacks_that_act_when_an_epoch_begins_see_their_state(tmp_path):
+    class CountBegun(Count):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epochs += 1
+
+    counts = [CountBegun() for _ in range(3)]
+    train(tmp_path / "straight", counts[0])
+    for step, count in ((STEPS, counts[1]), (2, counts[2])):
+        folder = tmp_path / f"stopped-{step}"
+        with pytest.raises(Stopped):
+            train(folder, CountBegun(), StopBefore(step))
+        train(folder, count)
+        assert count.epochs == counts[0].epochs
+
+
+def test_a_later_fit_trains_all_its_epochs(tmp_path):
+    stopped_model = None
+
+    class Keep(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            nonlocal stopped_model
+            stopped_model = self.model
+
+    with pytest.raises(Stopped):
+        train(tmp_path, StopBefore(STEPS + 1))
+    with pytest.raises(Stopped):
+        train(tmp_path, Keep(), StopBefore(1))
+    assert stopped_model.fit(IMAGES, batch_size=8, epochs=2, verbose=0).epoch == [0, 1]
+
+
+def test_a_callback_that_predicts_does_not_disturb_where_the_run_starts(tmp_path):
+    class Predict(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.predict(IMAGES, verbose=0)
+
+    straight = train(tmp_path / "straight", Predict())
+    with pytest.raises(Stopped):
+        train(tmp_path / "stopped", Predict(), StopBefore(STEPS + 2))
+    assert_same(train(tmp_path / "stopped", Predict()), straight)
+
+
+def test_fewer_epochs_than_are_done_are_refused(tmp_path):
+    fit(tmp_path, delete_checkpoint=False)
+    with pytest.raises(ValueError, match="has more epochs than the run. Received: 2 complete"):
+        fit(tmp_path, epochs=1)
+
+
+def test_a_state_that_is_no_json_names_its_callback(tmp_path):
+    class Wrong(Count):
+        def get_state(self):
+            return {"epochs": object()}
+
+    with pytest.raises(TypeError, match="`get_state` of Wrong must return what JSON can"):
+        train(tmp_path, Wrong())
+
+
+def test_a_handler_of_the_users_own_receives_the_signal(tmp_path):
+    received = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        train(tmp_path, StopBefore(2, interrupt(signal.SIGTERM)), save_freq="epoch")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert received == [signal.SIGTERM]
+
+
+def test_a_signal_after_the_last_epoch_is_not_swallowed(tmp_path):
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            interrupt(signal.SIGINT)()
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, Interrupt())
 
 
 def test_a_dataset_in_another_order_is_warned_of(tmp_path):
@@ -327,9 +452,22 @@ def test_a_run_without_a_seed_resumes_with_the_one_that_was_drawn(tmp_path):
     with zipfile.ZipFile(tmp_path / "epoch-0-step-1.backup") as archive:
         assert b'"seed": ' in archive.read("record.json")
     model = SimCLR(keras.Sequential([layers.Conv2D(4, 3)]), seed=None)
-    seed = BackupAndRestore(tmp_path).stored_seed()
-    model.adopt_seed(BackupAndRestore(tmp_path))
-    assert model.seed == seed
+    backup = BackupAndRestore(tmp_path)
+    model.adopt_seed(backup)
+    assert model.seed == backup.newest_record()["settings"]["seed"]
+
+
+def test_a_csv_log_has_each_epoch_once(tmp_path):
+    log = tmp_path / "log.csv"
+    interrupted, logger = (keras.callbacks.CSVLogger(log) for _ in range(2))
+    with pytest.raises(Stopped):
+        train(tmp_path / "run", StopBefore(STEPS + 2), interrupted)
+    interrupted.csv_file.close()
+    written = log.read_text()
+    log.write_text(written + "1" + ",0" * written.split("\n")[0].count(",") + "\n")
+    train(tmp_path / "run", logger)
+    assert [line.split(",")[0] for line in log.read_text().split()] == ["epoch", "0", "1", "2"]
+    assert not logger.append
 
 
 def test_a_csv_log_keeps_the_epochs_of_the_interrupted_run(tmp_path):
@@ -458,12 +596,12 @@ def test_several_backups_in_one_run_are_refused(tmp_path):
         train(tmp_path, BackupAndRestore(tmp_path / "second"))
 
 
-def fit(folder, **arguments):
+def fit(folder, epochs=2, **arguments):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("adam", loss="mse")
     backup = BackupAndRestore(folder, **arguments)
-    model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=2, verbose=0, callbacks=[backup])
+    model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=epochs, verbose=0, callbacks=[backup])
     return backup
 
 
@@ -516,17 +654,14 @@ def test_a_model_of_other_shapes_is_refused(tmp_path):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile("adam", loss="mse")
     with pytest.raises(ValueError, match="of shapes \\(3, 1\\) and \\(2, 1\\)"):
-        model.fit(
-            np.ones((4, 3)), np.ones((4, 1)), verbose=0, callbacks=[BackupAndRestore(tmp_path)]
-        )
-    filelock.FileLock(tmp_path / "backup.lock", is_singleton=True).release(force=True)
+        options = {"epochs": 3, "verbose": 0, "callbacks": [BackupAndRestore(tmp_path)]}
+        model.fit(np.ones((4, 3)), np.ones((4, 1)), **options)
 
 
 def test_processes_that_see_different_folders_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(distribution, "same_on_all_processes", lambda number: False)
     with pytest.raises(ValueError, match="All processes must see the same backup"):
         fit(tmp_path)
-    filelock.FileLock(tmp_path / "backup.lock", is_singleton=True).release(force=True)
 
 
 def test_a_process_that_does_not_write_leaves_no_file(tmp_path, monkeypatch):
