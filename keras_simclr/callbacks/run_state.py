@@ -179,6 +179,8 @@ def check_settings(path, record, settings, sample):
 
 def plain_config(config: Any) -> Any:
     """Return a config as JSON represents it, without names and seeds, which Keras draws."""
+    if isinstance(config, dict) and set(config) == {"name"}:
+        return config  # of a dtype policy, say, which consists of its name
     if isinstance(config, dict):
         kept = {key: value for key, value in config.items() if key not in IGNORED_KEYS | {"seed"}}
         return {str(key): plain_config(value) for key, value in kept.items()}

@@ -1,6 +1,8 @@
 """What a resumed run must have in common with the interrupted one."""
 
 import hashlib
+import inspect
+import warnings
 from typing import Any
 
 import keras
@@ -38,8 +40,12 @@ def config_of(part: Any) -> Any:
 
     Of what cannot be saved it is None; then only the shapes of weights are compared.
     """
+    if inspect.isfunction(part):
+        return part.__qualname__
     try:
-        config = keras.saving.serialize_keras_object(part)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # lambdas are only compared here, not saved
+            config = keras.saving.serialize_keras_object(part)
     except (AttributeError, NotImplementedError, TypeError, ValueError):
         return None
     if isinstance(config, dict) and isinstance(config.get("config"), dict):
