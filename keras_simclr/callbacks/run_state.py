@@ -42,7 +42,8 @@ def first_nonfinite(model: keras.Model) -> str | None:
     """Return the path of the first weight of a model that has NaN or infinity, or None."""
     for variable in model.weights:
         if keras.backend.is_float_dtype(variable.dtype):
-            if not bool(ops.all(ops.isfinite(variable))):
+            # Much faster than operations on the device, one or two for each variable.
+            if not np.isfinite(_storable(ops.convert_to_numpy(variable))).all():
                 return variable.path
     return None
 
