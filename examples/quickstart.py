@@ -2,7 +2,7 @@
 
     python examples/quickstart.py [--output runs/quickstart]
 
-Takes 3 to 5 minutes on two cores. Expect 90 % accuracy with 5 labels per class, where raw pixels
+Takes 3 to 10 minutes on two cores. Expect 90 % accuracy with 5 labels per class, where raw pixels
 reach 82 % and training from scratch 85 %.
 
 Pretrains on 1,347 of scikit-learn's digits without their labels, then fine-tunes with 1, 5 and 10
