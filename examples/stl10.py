@@ -9,8 +9,8 @@ epochs. `--smoke` only shows that everything runs; expect 45 to 50 % from the li
 labels, measured on 20 images.
 
 A run that was stopped or killed resumes from its last backup when the same command is given again.
-Once model.keras exists, the command only evaluates it; delete it to start over. The
-output folder holds model.keras, results.json, history.csv and two figures.
+Once model.keras exists, the command only evaluates it; delete it to start over. The output folder
+holds model.keras, results.json, history.csv and two figures.
 """
 
 import argparse

@@ -106,7 +106,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         """Restore the newest backup, if there is one."""
         self._reset()
         set_initial_epoch(self.model, None)
-        self._one_process = len(distribution.process_all_gather(0)) == 1
+        self._one_process = distribution.num_processes() == 1
         self._check_support()
         try:
             self._acquire()
@@ -128,7 +128,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         optimizer = plain_config(self.model.optimizer.get_config())
         if any(isinstance(callback, RATE_CALLBACKS) for callback in self._others):
             optimizer.pop("learning_rate")  # it changes in the run, and is in the state
-        self._settings = {**(self._run.settings if self._run else {}), "optimizer": optimizer}
+        self._settings = {**(self._run.settings() if self._run else {}), "optimizer": optimizer}
         if not distribution.same_on_all_processes(self.epochs_done):
             raise ValueError(
                 "All processes must see the same backup. Received: a different number of epochs "
@@ -235,8 +235,8 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._saved_at, self._has_saved = time.monotonic(), True
         if not distribution.joins_saving():
             return
-        self._check_finite()
         arrays, state = get_state(self.model, self._others, self._one_process)
+        self._check_finite(arrays)
         if not distribution.is_main_process():
             return
         epoch, step = self._position
@@ -252,8 +252,8 @@ class BackupAndRestore(keras.callbacks.Callback):
         }
         self._folder.write(self._position, arrays, record)
 
-    def _check_finite(self):
-        name = first_nonfinite(self.model)
+    def _check_finite(self, arrays):
+        name = first_nonfinite(self.model, arrays)
         if name:
             raise ArithmeticError(
                 f"The weights became NaN or infinite by epoch {self._position[0] + 1}, first in "

@@ -1,5 +1,6 @@
 """Files of arrays and a record, in which any damage is found."""
 
+import contextlib
 import io
 import json
 import os
@@ -59,13 +60,9 @@ def read_backup(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[st
         DamagedFileError: If the file is damaged.
         OSError: If the file cannot be opened.
     """
-    with open(path, "rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                record = json.loads(archive.read(RECORD))
-                arrays = {name: _read_array(archive, name) for name in record.pop("arrays")}
-        except DAMAGE as error:
-            raise DamagedFileError(f"{path} is damaged ({error}).") from error
+    with _opened(path) as archive:
+        record = json.loads(archive.read(RECORD))
+        arrays = {name: _read_array(archive, name) for name in record.pop("arrays")}
     return arrays, record
 
 
@@ -76,10 +73,17 @@ def read_record(path: str | os.PathLike) -> dict[str, Any]:
         DamagedFileError: If the file is damaged.
         OSError: If the file cannot be opened.
     """
+    with _opened(path) as archive:
+        return json.loads(archive.read(RECORD))
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """Open a zip file; whatever shows in the context that it is damaged is a DamagedFileError."""
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                return json.loads(archive.read(RECORD))
+                yield archive
         except DAMAGE as error:
             raise DamagedFileError(f"{path} is damaged ({error}).") from error
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -20,30 +21,37 @@ class Run:
     """What `SimCLR.fit` and `fine_tune` know about their run.
 
     Args:
-        settings: What a resumed run must have in common with the interrupted one, for JSON.
+        settings: Function that returns what a resumed run must have in common with the interrupted
+            one, for JSON. It is called only if there are backups.
         sample: Digest of the first images, which changes with the data or their order.
         initial_epoch: Epochs that count as done when the run begins.
         start: Where the first epoch starts.
     """
 
-    settings: dict
+    settings: Callable[[], dict]
     sample: str
     initial_epoch: int = 0
     start: EpochStart = dataclasses.field(default_factory=EpochStart)
 
 
 def state_variables(model):
-    """Return the variables of a model and its optimizer, metrics and seeds included."""
+    """Return the variables of a model and its optimizer, metrics and seeds included, by name."""
     found = [*model.variables, *model.metrics_variables, *model.optimizer.variables]
-    return list({id(variable): variable for variable in found}.values())
+    unique = {id(variable): variable for variable in found}.values()
+    return {f"variable_{index}": variable for index, variable in enumerate(unique)}
 
 
-def first_nonfinite(model: keras.Model) -> str | None:
-    """Return the path of the first weight of a model that has NaN or infinity, or None."""
-    for variable in model.weights:
-        if keras.backend.is_float_dtype(variable.dtype):
-            # Much faster than operations on the device, one or two for each variable.
-            if not np.isfinite(_storable(ops.convert_to_numpy(variable))).all():
+def first_nonfinite(model: keras.Model, arrays: dict | None = None) -> str | None:
+    """Return the path of the first weight of a model that has NaN or infinity, or None.
+
+    Args:
+        model: A compiled model.
+        arrays: Those of `get_state`, if they are at hand. Defaults to None.
+    """
+    weights = {id(variable) for variable in model.weights}
+    for name, variable in state_variables(model).items():
+        if id(variable) in weights and keras.backend.is_float_dtype(variable.dtype):
+            if not np.isfinite(arrays[name] if arrays else _to_numpy(variable)).all():
                 return variable.path
     return None
 
@@ -55,8 +63,7 @@ def get_state(model, callbacks, one_process):
     for `one_process`.
     """
     states, arrays = _get_callback_states(callbacks)
-    for index, variable in enumerate(state_variables(model)):
-        arrays[f"variable_{index}"] = _storable(ops.convert_to_numpy(variable))
+    arrays.update({name: _to_numpy(value) for name, value in state_variables(model).items()})
     if one_process:
         arrays.update({f"random_{name}": state for name, state in random_states().items()})
     return arrays, {"callbacks": states}
@@ -68,6 +75,10 @@ def get_random_states(arrays, names=None):
     return {name: arrays[key] for name, key in stored.items() if names is None or name in names}
 
 
+def _to_numpy(variable):
+    return _storable(ops.convert_to_numpy(variable))
+
+
 def _storable(array):
     """Return an array of a dtype that NumPy can store: bfloat16 and float8 become float32."""
     return array.astype("float32") if array.dtype.kind == "V" else array
@@ -76,14 +87,14 @@ def _storable(array):
 def set_variables(model, arrays, metrics):
     """Set the metrics' variables (`metrics=True`) or all others to those of `get_state`."""
     metrics_ids = {id(variable) for variable in model.metrics_variables}
-    for index, variable in enumerate(state_variables(model)):
+    for name, variable in state_variables(model).items():
         if (id(variable) in metrics_ids) == metrics:
-            variable.assign(arrays[f"variable_{index}"])
+            variable.assign(arrays[name])
 
 
 def check_shapes(model, arrays):
     """Raise a ValueError unless a model's variables have the shapes of those in a backup."""
-    expected = [tuple(variable.shape) for variable in state_variables(model)]
+    expected = [tuple(variable.shape) for variable in state_variables(model).values()]
     found = [arrays[name].shape for name in arrays if name.startswith("variable_")]
     if expected == found:
         return

@@ -31,7 +31,7 @@ temperature, or look for damaged images. The last checkpoint is from before.
 
     def on_train_begin(self, logs=None):
         """Find out whether there are several processes."""
-        self._one_process = len(distribution.process_all_gather(0)) == 1
+        self._one_process = distribution.num_processes() == 1
 
     def on_epoch_begin(self, epoch, logs=None):
         """Start to count the seconds."""

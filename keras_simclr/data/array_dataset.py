@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 
+from keras_simclr.data.epoch_dataset import EpochDataset
 from keras_simclr.data.inspection import to_image_batch
 
 
-class ArrayDataset(keras.utils.PyDataset):
+class ArrayDataset(EpochDataset):
     """Batches of arrays, in an order that depends only on the seed and the epoch.
 
     No checkpoint contains the state of Keras' own shuffling. With this dataset, a run resumed at
@@ -40,36 +40,20 @@ class ArrayDataset(keras.utils.PyDataset):
         transform=None,
         shard=(0, 1),
     ):
-        super().__init__()
         self.images = images
         self.targets = [array for array in (labels, sample_weight) if array is not None]
         self.batch_size = batch_size
         self.seed = seed
         whole, remainder = divmod(len(images), batch_size)
         self.steps_per_pass = whole if drop_remainder else whole + (remainder > 0)
-        self.steps_per_epoch = steps_per_epoch or self.steps_per_pass
+        super().__init__(steps_per_epoch or self.steps_per_pass)
         self.transform = transform
         self.shard = shard
-        self.epoch = 0
-        self.first_step = 0
         self._order: tuple[int | None, Any] = (None, None)
-
-    def __len__(self):
-        """Return the number of batches per epoch."""
-        return self.steps_per_epoch
-
-    @property
-    def num_batches(self):
-        """Number of batches that are left in the current epoch."""
-        return self.steps_per_epoch - self.first_step
-
-    def start_epoch(self, epoch, step=0):
-        """Let the next batches be those of an epoch, from one of its steps on."""
-        self.epoch, self.first_step = epoch, step
 
     def __getitem__(self, index):
         """Return batch `index` of those that are left: (images, labels, sample weights)."""
-        step = self.epoch * self.steps_per_epoch + self.first_step + index
+        step = self.step_of(index)
         number, position = divmod(step, self.steps_per_pass)
         start = position * self.batch_size
         chosen = take_shard(self._order_of(number)[start : start + self.batch_size], self.shard)

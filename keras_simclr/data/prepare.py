@@ -15,6 +15,7 @@ from keras_simclr.data.batch_size import (
     checked_batch_size,
     sharded_batch_size,
 )
+from keras_simclr.data.epoch_dataset import EpochDataset
 from keras_simclr.data.image_checks import check_images, check_no_views
 from keras_simclr.data.inspection import (
     first_batch,
@@ -50,7 +51,7 @@ class PreparedData:
     @property
     def own_dataset(self):
         """`data` if it is a dataset of this package, whose order depends on its epoch, or None."""
-        return self.data if isinstance(self.data, (ArrayDataset, RepeatedDataset)) else None
+        return self.data if isinstance(self.data, EpochDataset) else None
 
     @property
     def is_array(self):
@@ -213,7 +214,7 @@ def prepare_evaluation_data(
 
 def _prepare_evaluation_dataset(dataset, value_range, num_devices, micro_batch_size):
     batch, images, dataset = checked_first_batch(dataset, value_range)
-    own = isinstance(dataset, (ArrayDataset, RepeatedDataset))
+    own = isinstance(dataset, EpochDataset)
     if num_devices > 1 and not own:
         check_shards(images, len(images), micro_batch_size)
         steps = check_known_length(num_usable_batches(dataset, len(images)))

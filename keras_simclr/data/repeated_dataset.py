@@ -3,6 +3,7 @@
 import keras
 
 from keras_simclr.data.array_dataset import take_shard
+from keras_simclr.data.epoch_dataset import EpochDataset
 from keras_simclr.data.inspection import (
     images_as_numpy,
     iterate_batches,
@@ -14,7 +15,7 @@ from keras_simclr.data.inspection import (
 NUM_KEPT = 2  # batches that Keras reads before an epoch, and again within it
 
 
-class RepeatedDataset(keras.utils.PyDataset):
+class RepeatedDataset(EpochDataset):
     """Epochs of a fixed number of batches, from as many passes over a dataset as needed.
 
     An epoch starts with the batch after the last one of the previous epoch.
@@ -43,26 +44,14 @@ class RepeatedDataset(keras.utils.PyDataset):
         shard=(0, 1),
         images_only=False,
     ):
-        super().__init__()
+        super().__init__(steps_per_epoch)
         self.dataset = dataset
-        self.steps_per_epoch = steps_per_epoch
         self.batch_size = batch_size
         self.transform = transform
         self.shard = shard
         self.images_only = images_only
-        self.epoch = 0
-        self.first_step = 0
         self._next_step = None
         self._kept = {}
-
-    def __len__(self):
-        """Return the number of batches per epoch."""
-        return self.steps_per_epoch
-
-    @property
-    def num_batches(self):
-        """Number of batches that are left in the current epoch."""
-        return self.steps_per_epoch - self.first_step
 
     def start_epoch(self, epoch, step=0):
         """Let the next batches be those of an epoch, from one of its steps on.
@@ -73,11 +62,11 @@ class RepeatedDataset(keras.utils.PyDataset):
         begun = self.epoch * self.steps_per_epoch if self._next_step is None else self._next_step
         for number in range(begun, epoch * self.steps_per_epoch + step):
             self._read(number)
-        self.epoch, self.first_step = epoch, step
+        super().start_epoch(epoch, step)
 
     def __getitem__(self, index):
         """Return batch `index` of those that are left in the current epoch."""
-        step = self.epoch * self.steps_per_epoch + self.first_step + index
+        step = self.step_of(index)
         if step not in self._kept:
             self._read(step)
         images, *targets = self._kept[step]

@@ -204,15 +204,17 @@ class FineTuner(keras.Model):
 
 
 def _describe_run(model, labeled, initial_epoch, **options):
-    arrays = [] if not labeled.is_array else [a for a in labeled.source[1:] if a is not None]
-    settings = run_settings(
-        model,
-        labeled,
-        num_classes=labeled.num_classes,
-        labels=digest(*arrays),
-        pretrained_weights=digest(*model.get_weights()),
-        **{name: plain_config(value) for name, value in options.items()},
-    )
+    def settings():
+        targets = labeled.source[1:] if labeled.is_array else ()
+        return run_settings(
+            model,
+            labeled,
+            num_classes=labeled.num_classes,
+            labels=digest(*(array for array in targets if array is not None)),
+            pretrained_weights=digest(*model.get_weights()),
+            **{name: plain_config(value) for name, value in options.items()},
+        )
+
     start = EpochStart(draws=not labeled.is_array)
     return Run(settings, digest(labeled.example[0]), initial_epoch, start)
 

@@ -36,8 +36,8 @@ def fast_layers(model):
 
 def _normalize(layer, call, inputs, training=None, mask=None):
     """Return what `layer` does with `inputs`; `call` is Keras' own way."""
-    plain = mask is None and not (layer.synchronized or layer.renorm)
-    plain = plain and layer.variable_dtype == "float32"
+    special = layer.synchronized or layer.renorm or layer.variable_dtype != "float32"
+    plain = mask is None and not special
     if not (training and layer.trainable and plain):
         return call(inputs, training=training, mask=mask)
     import torch

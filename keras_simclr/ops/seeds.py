@@ -61,7 +61,5 @@ def set_random_states(states):
         import torch
 
         torch.set_rng_state(torch.from_numpy(states["torch"]))
-    if "cuda" in states:
-        import torch
-
-        torch.cuda.set_rng_state_all(list(torch.from_numpy(states["cuda"])))
+        if "cuda" in states:
+            torch.cuda.set_rng_state_all(list(torch.from_numpy(states["cuda"])))

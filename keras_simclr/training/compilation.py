@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_simclr import distribution
+from keras_simclr.callbacks.backup_and_restore import RATE_CALLBACKS
 from keras_simclr.callbacks.main_process import list_callbacks
 from keras_simclr.data.prepare import check_known_length
 from keras_simclr.keras_internals import has_schedule
@@ -143,9 +144,8 @@ class RecipeCompiler(keras.Model):
 
 def check_rate_callbacks(callbacks, optimizer):
     """Raise a ValueError if a callback sets the learning rate and the optimizer has a schedule."""
-    kinds = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
     for callback in list_callbacks(callbacks):
-        if isinstance(callback, kinds) and has_schedule(optimizer):
+        if isinstance(callback, RATE_CALLBACKS) and has_schedule(optimizer):
             raise ValueError(
                 f"`{type(callback).__name__}` sets the learning rate, which is a schedule. "
                 f"Received: the optimizer {optimizer.name!r}, which has a learning rate schedule. "

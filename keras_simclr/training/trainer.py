@@ -160,14 +160,17 @@ class Trainer(RecipeCompiler):
         if data.own_dataset:
             data.own_dataset.epoch = initial_epoch
         planned = epochs if self._optimizer_is_auto else None
-        settings = run_settings(
-            self,
-            data,
-            epochs=planned,
-            shuffle=shuffle,
-            loss=config_of(self._contrastive_loss),
-            steps_per_execution=self.steps_per_execution,
-        )
+
+        def settings():
+            return run_settings(
+                self,
+                data,
+                epochs=planned,
+                shuffle=shuffle,
+                loss=config_of(self._contrastive_loss),
+                steps_per_execution=self.steps_per_execution,
+            )
+
         return Run(settings, digest(data.first), initial_epoch, data.epoch_start())
 
     def train_step(self, *args):
