@@ -101,15 +101,11 @@ def pretrained_model(args, images):
 
 
 def logged_history(path):
-    """Return {name: values}, one value per epoch, the last one of an epoch that was repeated."""
+    """Return {name: values}, one value per epoch."""
     with open(path, newline="") as file:
-        rows = {int(row.pop("epoch")): row for row in csv.DictReader(file)}
-    rows = [rows[epoch] for epoch in sorted(rows)]
-    return {
-        name: [float(row[name]) for row in rows]
-        for name in rows[0]
-        if not name.startswith("val_")  # columns that the logger adds
-    }
+        rows = list(csv.DictReader(file))
+    names = [name for name in rows[0] if name != "epoch" and not name.startswith("val_")]
+    return {name: [float(row[name]) for row in rows] for name in names}
 
 
 def resize(args, images):

@@ -124,13 +124,13 @@ def make_model():
     Its views are crops, as other transforms take long to compile. `augmenter=None` has them all.
     """
     from keras_simclr import ProjectionHead, SimCLR, SimCLRAugmenter
+    from keras_simclr.layers.presets import CROP_AND_FLIP
 
     def make(**arguments):
         keras.utils.set_random_seed(0)
         head = ProjectionHead(output_dim=8)
         if "augmenter" not in arguments:
-            crops = {"color_distortion": 0.0, "grayscale": 0.0, "blur": 0.0, "seed": 2}
-            arguments["augmenter"] = SimCLRAugmenter(**crops)
+            arguments["augmenter"] = SimCLRAugmenter(**CROP_AND_FLIP, seed=2)
         return SimCLR(tiny_backbone(), projection_head=head, **{"seed": 1, **arguments})
 
     return make

@@ -25,6 +25,12 @@ CIFAR: dict[str, Any] = {  # views of at most 32 pixels
     "blur": 0.0,
 }
 
+CROP_AND_FLIP: dict[str, Any] = {  # what `fine_tune` leaves of any augmenter
+    "color_distortion": 0.0,
+    "grayscale": 0.0,
+    "blur": 0.0,
+}
+
 SMALL_GRAY: dict[str, Any] = {  # digits, cells: one channel, where a flip may change the class
     **CIFAR,
     "scale": (0.25, 1.0),

@@ -12,7 +12,7 @@ from keras_simclr.callbacks.run_state import Run, plain_config
 from keras_simclr.data.prepare import split_array
 from keras_simclr.data.prepare_labeled import prepare_labeled_data, prepare_validation_data
 from keras_simclr.keras_internals import EpochStart
-from keras_simclr.layers import SimCLRAugmenter, TwoAugmenters
+from keras_simclr.layers import SimCLRAugmenter, TwoAugmenters, presets
 from keras_simclr.layers.inherit_settings import inherit_settings
 from keras_simclr.layers.views import view_function
 from keras_simclr.models.classifier import build_classifier, check_label_form
@@ -164,14 +164,7 @@ class FineTuner(keras.Model):
             optimizer = _recipe_optimizer(self, labeled, epochs, initial_epoch, freeze_backbone)
         _compile(classifier, labeled, optimizer, loss, metrics, multi_label)
         check_rate_callbacks(callbacks, classifier.optimizer)
-        if not self.pretrained:
-            warnings.warn(
-                "This model was not pretrained: fine-tuning starts from random weights. Call "
-                "`fit` on unlabeled images first.",
-                stacklevel=3,
-            )
-        elif labeled.steps_per_pass and labeled.num_labels < recipes.MANY_LABELS:
-            start_as_linear_probe(classifier, labeled.one_pass(), class_weight, multi_label)
+        _start_logits(self, classifier, labeled, class_weight, multi_label)
         dataset = labeled.make_dataset(_view_transform(self, augmenter))
         dataset.epoch = initial_epoch
         run = _describe_run(
@@ -201,6 +194,18 @@ class FineTuner(keras.Model):
         )
         self._set_untracked("_classifier", classifier)
         return classifier
+
+
+def _start_logits(model, classifier, labeled, class_weight, multi_label):
+    """Start a classifier as a linear probe, if its features are pretrained and its labels few."""
+    if not model.pretrained:
+        warnings.warn(
+            "This model was not pretrained: fine-tuning starts from random weights. Call "
+            "`fit` on unlabeled images first.",
+            stacklevel=4,
+        )
+    elif labeled.steps_per_pass and labeled.num_labels < recipes.MANY_LABELS:
+        start_as_linear_probe(classifier, labeled.one_pass(), class_weight, multi_label)
 
 
 def _describe_run(model, labeled, initial_epoch, **options):
@@ -252,9 +257,9 @@ def _view_transform(model, augmenter):
         used = used.first if isinstance(used, TwoAugmenters) else used
         own = isinstance(used, SimCLRAugmenter)
         config = used.get_config() if own else {"value_range": model.value_range}
-        left_out = {"color_distortion": 0.0, "grayscale": 0.0, "blur": 0.0, "custom": []}
-        seed = model.sub_seed("labelled views")
-        augmenter = SimCLRAugmenter.from_config({**config, **left_out, "seed": seed, "name": None})
+        config |= presets.CROP_AND_FLIP | {"custom": [], "name": None}
+        config["seed"] = model.sub_seed("labelled views")
+        augmenter = SimCLRAugmenter.from_config(config)
     inherit_settings(augmenter, model.value_range)
     return view_function(augmenter)
 

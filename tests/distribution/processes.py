@@ -60,10 +60,10 @@ def join_on_torch():
 def create_model(scope_of):
     """Return a model in the scope; its views are only crops, which compile faster."""
     from keras_simclr import SimCLRAugmenter
+    from keras_simclr.layers.presets import CROP_AND_FLIP
 
     with scope_of():
-        crops = {"color_distortion": 0.0, "grayscale": 0.0, "blur": 0.0, "seed": 2}
-        model = model_of(augmenter=SimCLRAugmenter(**crops))
+        model = model_of(augmenter=SimCLRAugmenter(**CROP_AND_FLIP, seed=2))
         model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
     return model
 

@@ -93,10 +93,10 @@ class FirstStep(keras.callbacks.Callback):
 def compiled_model(scope_of, loss=None, run_eagerly=False, simple=True, **arguments):
     """Return a model in the scope of the devices; the views of a simple one are only crops."""
     from keras_simclr import SimCLRAugmenter
+    from keras_simclr.layers.presets import CROP_AND_FLIP
 
-    crops = {"color_distortion": 0.0, "grayscale": 0.0, "blur": 0.0, "seed": 2}
     with scope_of():
-        augmenter = SimCLRAugmenter(**crops) if simple else None
+        augmenter = SimCLRAugmenter(**CROP_AND_FLIP, seed=2) if simple else None
         model = model_of(augmenter=augmenter, **arguments)
         model.compile(keras.optimizers.SGD(1.0), loss=loss, run_eagerly=run_eagerly)
     return model

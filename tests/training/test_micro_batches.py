@@ -7,6 +7,7 @@ from keras import layers
 
 from keras_simclr import ProjectionHead, SimCLR, SimCLRAugmenter
 from keras_simclr.layers import RandomSolarize
+from keras_simclr.layers.presets import CROP_AND_FLIP
 
 PAIRS, SIZE = 64, 12
 
@@ -56,7 +57,7 @@ def plain_views():
 
 def crops():
     """Return an augmenter that compiles faster than one with all transforms."""
-    return SimCLRAugmenter(color_distortion=0.0, grayscale=0.0, blur=0.0, seed=2)
+    return SimCLRAugmenter(**CROP_AND_FLIP, seed=2)
 
 
 @pytest.fixture(scope="module")

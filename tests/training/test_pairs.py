@@ -8,6 +8,7 @@ import pytest
 
 from keras_simclr import NTXentLoss, ProjectionHead, SimCLR, SimCLRAugmenter
 from keras_simclr.layers import RandomSolarize
+from keras_simclr.layers.presets import CROP_AND_FLIP
 from keras_simclr.training.pairs import compare_pairs
 
 COUNT, VIEWS, WIDTH = 5, 4, 6
@@ -68,8 +69,8 @@ def model_of(images, **arguments):
     keras.utils.set_random_seed(0)
     layers = keras.layers
     backbone = [layers.Rescaling(1 / 255), layers.Conv2D(8, 3, 2), layers.Activation("tanh")]
-    crops = {"color_distortion": 0.0, "grayscale": 0.0, "blur": 0.0, "seed": 2}
-    options = {"augmenter": SimCLRAugmenter(**crops), "num_views": 3, "seed": 1, **arguments}
+    augmenter = SimCLRAugmenter(**CROP_AND_FLIP, seed=2)
+    options = {"augmenter": augmenter, "num_views": 3, "seed": 1, **arguments}
     options["projection_head"] = ProjectionHead(output_dim=8, batch_norm=False)
     model = SimCLR(keras.Sequential(backbone), **options)
     model.build((None, *images.shape[1:]))
