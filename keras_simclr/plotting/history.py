@@ -4,21 +4,25 @@ from typing import Any
 
 import numpy as np
 
+from keras_simclr.plotting.style import GRAY, styled, subplots
+
 MARGIN = 0.05  # of the accuracy axis, as Matplotlib's own
 
 
+@styled
 def plot_history(history: Any) -> Any:
     """Plot loss and accuracy over the epochs, for training and validation.
 
-    For the history of a `SimCLR` a dashed line marks the loss of a collapsed model, ln(2N-1). The
-    history of a classifier can be plotted as well.
+    For the history of a `SimCLR` a dashed line marks the loss of a collapsed model, ln(2N-1), and
+    what `KNNMonitor` and `EmbeddingHealth` logged gets panels, too. The history of a classifier
+    can be plotted as well.
 
     Args:
         history: What `fit` returns, or its `history`: a dict of lists with one value per epoch.
 
     Returns:
-        A `matplotlib.figure.Figure` with a panel for the loss, and one for `contrastive_accuracy`
-        or `accuracy` if it was logged.
+        A `matplotlib.figure.Figure` with a panel for the loss, and one each for
+        `contrastive_accuracy` or `accuracy`, `knn_accuracy` and `effective_rank`, if logged.
 
     Raises:
         ValueError: If the history has no loss.
@@ -34,28 +38,25 @@ def plot_history(history: Any) -> Any:
             f"There is no loss to plot. Received: a history of {sorted(values)}. Run `fit` for at "
             "least one epoch."
         )
-    from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
     epochs = 1 + np.array(getattr(history, "epoch", range(len(values["loss"]))))
     titles = _titles(values)
-    figure = Figure(figsize=(4.5 * len(titles), 3.4), layout="constrained")
-    panels = figure.subplots(1, len(titles), squeeze=False)[0]
+    figure, (panels,) = subplots(1, len(titles), 4.5 * len(titles), 3.4)
     for (name, title), axes in zip(titles.items(), panels, strict=True):
         _plot(axes, epochs, values, name)
         axes.set(xlabel="epoch", ylabel=title)
         axes.set_xticks(_ticks(int(epochs[0]), int(epochs[-1])))
-        axes.spines[["top", "right"]].set_visible(False)
+        if title.endswith("accuracy"):
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            lower, upper = axes.get_ylim()
+            axes.set_ylim(max(lower, -MARGIN * upper), min(upper, 1 + MARGIN * (1 - lower)))
     relative_loss = values.get("relative_loss", [0.0])[0]
     if relative_loss:
         collapsed = values["loss"][0] / relative_loss
         label = f"collapsed model ({collapsed:.2f})"
-        panels[0].axhline(collapsed, color="gray", linestyle="--", label=label)
-    for axes in panels[1:]:
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        lower, upper = axes.get_ylim()
-        axes.set_ylim(max(lower, -MARGIN * upper), min(upper, 1 + MARGIN * (1 - lower)))
-    panels[0].legend(frameon=False)
+        panels[0].axhline(collapsed, color=GRAY, linestyle="--", label=label)
+    panels[0].legend()
     return figure
 
 
@@ -67,17 +68,18 @@ def _titles(values):
         titles = {"loss": "cross-entropy loss", "accuracy": "accuracy"}
     else:
         titles = {"loss": "loss"}
+    titles |= {"knn_accuracy": "kNN accuracy", "effective_rank": "effective rank"}
     return {name: title for name, title in titles.items() if name in values}
 
 
 def _plot(axes, epochs, values, name):
-    marker = "o" if len(epochs) == 1 else None
-    axes.plot(epochs, values[name], marker=marker, label="training")
-    validation = values.get(f"val_{name}", [])
-    if len(validation):
-        every = len(epochs) // len(validation)  # `validation_freq` of `fit`
-        at = epochs[every - 1 :: every][: len(validation)]
-        axes.plot(at, validation, marker="o", markersize=3, label="validation")
+    for logged, label in ((name, "training"), (f"val_{name}", "validation")):
+        points = values.get(logged, [])
+        if len(points):
+            every = len(epochs) // len(points)  # `validation_freq` of `fit`, `every` of monitors
+            at = epochs[every - 1 :: every][: len(points)]
+            marker = "o" if logged != name or every > 1 or len(epochs) == 1 else None
+            axes.plot(at, points, marker=marker, markersize=3, label=label)
 
 
 def _ticks(first, last):

@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from keras_simclr.plotting.style import styled, subplots
 
+
+@styled
 def plot_label_efficiency(results: Mapping[str, Mapping[int, Sequence[float]]]) -> Any:
     """Plot the mean accuracy over the labels per class, with standard errors, for each method.
 
@@ -30,11 +33,10 @@ def plot_label_efficiency(results: Mapping[str, Mapping[int, Sequence[float]]]) 
             "`results` must contain accuracies: {method: {labels per class: [0.8, 0.9]}}. "
             f"Received: results={results!r}."
         )
-    from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator, PercentFormatter
 
-    figure = Figure(figsize=(5.5, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, grid = subplots(1, 1, 5.5, 4)
+    axes = grid[0, 0]
     for method, accuracies in results.items():
         counts = sorted(accuracies)
         means, errors = zip(*(_mean_and_error(accuracies[n]) for n in counts), strict=True)
@@ -45,8 +47,7 @@ def plot_label_efficiency(results: Mapping[str, Mapping[int, Sequence[float]]]) 
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(axis="y", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend()
     return figure
 
 

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-import numpy as np
 from keras import ops
 
+from keras_simclr.plotting.style import show_image, styled, subplots
 from keras_simclr.validation import check_positive_integer
 
 
+@styled
 def plot_views(augmenter: Any, images: Any, views: int = 4) -> Any:
     """Plot images and random views of them side by side, one row per image.
 
@@ -41,18 +42,15 @@ def plot_views(augmenter: Any, images: Any, views: int = 4) -> Any:
             f"shape={images.shape}."
         )
     check_positive_integer("views", views)
-    from matplotlib.figure import Figure
-
     augmenters = _augmenters(augmenter)
     columns = {"original": images, **_views(augmenters, images.astype("float32"), views)}
     value_range = getattr(augmenters[0], "value_range", (0, 255))
-    figure = Figure(figsize=(1.3 * len(columns), 1.3 * len(images) + 0.3), layout="constrained")
-    grid = figure.subplots(len(images), len(columns), squeeze=False)
+    width, height = 1.3 * len(columns), 1.3 * len(images) + 0.3
+    figure, grid = subplots(len(images), len(columns), width, height)
     for (title, images), panels in zip(columns.items(), grid.T, strict=True):
         panels[0].set_title(title, fontsize=8 if len(augmenters) > 1 else 10)
         for axes, image in zip(panels, images, strict=True):
-            axes.imshow(_displayable(image, value_range), cmap="gray", vmin=0, vmax=1)
-            axes.set_axis_off()
+            show_image(axes, image, value_range)
     return figure
 
 
@@ -72,9 +70,3 @@ def _augmenters(augmenter):
     if hasattr(augmenter, "first") and hasattr(augmenter, "second"):
         return augmenter.first, augmenter.second
     return (augmenter,)
-
-
-def _displayable(image, value_range):
-    lower, upper = value_range
-    image = np.clip((image.astype("float32") - lower) / (upper - lower), 0, 1)
-    return image[..., :3] if image.shape[-1] >= 3 else image[..., 0]

@@ -136,3 +136,10 @@ def test_the_figure_can_be_saved(tmp_path):
 def test_a_history_without_loss_is_refused(history):
     with pytest.raises(ValueError, match="There is no loss to plot"):
         plot_history(history)
+
+
+def test_what_the_monitors_logged_has_panels():
+    monitored = SIMCLR | {"knn_accuracy": [0.3, 0.5], "effective_rank": [9.0, 20.0, 28.0, 30.0]}
+    panels = plot_history(monitored).axes
+    assert [axes.get_ylabel() for axes in panels[2:]] == ["kNN accuracy", "effective rank"]
+    assert lines(panels[2])["training"] == [[2, 0.3], [4, 0.5]]
