@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "losses": BOTTOM | {"distribution", "ops"},
     "data": BOTTOM | {"distribution"},
     "datasets": BOTTOM,
-    "evaluation": BOTTOM | {"ops"},
+    "evaluation": BOTTOM | {"ops", "optimizers"},  # which trains from scratch, for comparison
     "plotting": BOTTOM,
     "callbacks": BOTTOM | {"distribution", "evaluation", "ops"},
     "training": BOTTOM

@@ -7,8 +7,10 @@ import keras
 
 from keras_simclr import distribution
 from keras_simclr.callbacks.backup_and_restore import BackupAndRestore
+from keras_simclr.callbacks.monitors import Monitor
 from keras_simclr.callbacks.set_epoch import SetEpoch
 from keras_simclr.callbacks.terminate_on_nonfinite import TerminateOnNonFinite
+from keras_simclr.callbacks.warn_on_collapse import WarnOnCollapse
 
 
 class AverageLogs(keras.callbacks.Callback):
@@ -28,7 +30,8 @@ def all_callbacks(callbacks, start, dataset=None):
         dataset: Dataset whose order depends on the epoch. Defaults to None.
     """
     follows = [] if dataset is None else [SetEpoch(dataset, start)]
-    return [*follows, AverageLogs(), TerminateOnNonFinite(), *main_process_callbacks(callbacks)]
+    always = [AverageLogs(), TerminateOnNonFinite(), WarnOnCollapse()]
+    return [*follows, *always, *main_process_callbacks(callbacks)]
 
 
 def list_callbacks(callbacks):
@@ -42,8 +45,8 @@ def main_process_callbacks(callbacks):
     """Return the callbacks for this process, so that only the main process writes logs and models.
 
     The other processes get neither `CSVLogger` nor `TensorBoard`. Where all processes must take
-    part in saving, their `ModelCheckpoint` writes to a temporary folder. `BackupAndRestore` comes
-    last.
+    part in saving, their `ModelCheckpoint` writes to a temporary folder. Monitors come first, as
+    others read what they add to the logs, and `BackupAndRestore` comes last.
 
     Args:
         callbacks: None, a callback, or a list of them.
@@ -51,10 +54,7 @@ def main_process_callbacks(callbacks):
     Returns:
         A list of callbacks.
     """
-    # A backup has the states of the other callbacks, so it is saved after they have run.
-    callbacks = sorted(
-        list_callbacks(callbacks), key=lambda callback: isinstance(callback, BackupAndRestore)
-    )
+    callbacks = sorted(list_callbacks(callbacks), key=_position)
     if distribution.is_main_process():
         return callbacks
     unneeded = [keras.callbacks.CSVLogger, keras.callbacks.TensorBoard]
@@ -66,6 +66,11 @@ def main_process_callbacks(callbacks):
             suffix = "weights.h5" if callback.save_weights_only else "keras"
             callback.filepath = f"{_temporary_folder().name}/checkpoint.{suffix}"
     return kept
+
+
+def _position(callback):
+    # A backup has the states of the other callbacks, so it is saved after they have run.
+    return isinstance(callback, BackupAndRestore) - isinstance(callback, Monitor)
 
 
 @functools.cache

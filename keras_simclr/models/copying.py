@@ -6,7 +6,7 @@ import warnings
 import keras
 
 from keras_simclr.keras_internals import flatten_layers, is_functional, unsafe_deserialization
-from keras_simclr.ops.seeds import python_random
+from keras_simclr.ops.seeds import derive_seed, python_random
 
 
 def copy_model(model: keras.Model) -> keras.Model:
@@ -23,6 +23,17 @@ def copy_model(model: keras.Model) -> keras.Model:
     copy.set_weights(model.get_weights())
     for original, layer in zip(flatten_layers(model), flatten_layers(copy), strict=True):
         layer.trainable = original.trainable
+    return copy
+
+
+def untrained_copy(model, seed):
+    """Return a `SimCLR` with the settings of a built one, `seed` and new random weights."""
+    config = {**model.get_config(), "seed": seed}
+    with _live_configs(model), python_random(derive_seed(seed)):
+        copy = model.__class__.from_config(config)
+        copy.build((None, *model.view_shape))
+    for layer in flatten_layers(copy.encoder):
+        layer.trainable = True
     return copy
 
 

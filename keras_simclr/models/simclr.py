@@ -10,7 +10,7 @@ from keras_simclr.layers import SimCLRAugmenter, TwoAugmenters
 from keras_simclr.layers.inherit_settings import inherit_settings
 from keras_simclr.layers.views import warn_if_uncompilable
 from keras_simclr.losses.nt_xent import check_temperature
-from keras_simclr.models.copying import warn_if_uncopyable
+from keras_simclr.models.copying import untrained_copy, warn_if_uncopyable
 from keras_simclr.models.encoder import build_encoder, full_input_shape, traced_backbone
 from keras_simclr.models.fine_tuning import FineTuner
 from keras_simclr.models.projection_head import ProjectionHead
@@ -201,11 +201,23 @@ class SimCLR(FineTuner, Trainer):
         """
         return self.variable_dtype
 
-    def recipe(self, epochs: int | None = None):
-        """Return the `Recipe` for the size of the views and a number of epochs."""
+    @property
+    def view_shape(self) -> tuple[int, int, int]:
+        """The shape (H, W, C) of the views."""
         if self._view_size is None:
             raise ValueError(UNBUILT)
-        return pretraining_recipe(*self._view_size, epochs)
+        return *self._view_size, self.encoder.input_shape[-1]
+
+    def untrained_copy(self, seed: int) -> "SimCLR":
+        """Return a built model with the settings of this one, another seed and random weights.
+
+        None of its layers is frozen. Weights differ unless an initializer has a seed of its own.
+        """
+        return untrained_copy(self, seed)
+
+    def recipe(self, epochs: int | None = None):
+        """Return the `Recipe` for the size of the views and a number of epochs."""
+        return pretraining_recipe(*self.view_shape[:2], epochs)
 
     def call(self, images, training=False):
         """Return the features h of images, of shape (N, D), float32."""

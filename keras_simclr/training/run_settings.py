@@ -1,15 +1,14 @@
 """What a resumed run must have in common with the interrupted one."""
 
-import hashlib
 import inspect
 import warnings
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_simclr.callbacks.run_state import plain_config
 from keras_simclr.data.prepare import spread_sample
+from keras_simclr.ops.digest import digest as digest
 
 CHANGEABLE = {"micro_batch_size"}  # settings that may change from one part of a run to the next
 
@@ -51,11 +50,3 @@ def config_of(part: Any) -> Any:
     if isinstance(config, dict) and isinstance(config.get("config"), dict):
         config = {key: v for key, v in config["config"].items() if key not in CHANGEABLE}
     return plain_config(config)
-
-
-def digest(*arrays: Any) -> str:
-    """Return a digest of the bytes of arrays."""
-    hashed = hashlib.blake2b(digest_size=8)
-    for array in arrays:
-        hashed.update(np.ascontiguousarray(array).tobytes())
-    return hashed.hexdigest()

@@ -1,0 +1,69 @@
+"""The accuracy of nearest neighbors during `fit`."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_simclr.callbacks.monitors import Monitor, sampled
+from keras_simclr.evaluation.features import check_labels
+from keras_simclr.evaluation.knn import knn_accuracy
+
+
+class KNNMonitor(Monitor):
+    """Log as `knn_accuracy` how well nearest neighbors classify by the features so far.
+
+    The labels are only used for this; they do not influence training. `ModelCheckpoint`,
+    `EarlyStopping`, `CSVLogger` and `TensorBoard` can use the value, as `monitor="knn_accuracy"`,
+    `mode="max"`.
+
+    Args:
+        train_images: Array of shape (M, H, W, C), the bank.
+        train_labels: Classes of the bank, of shape (M,).
+        test_images: Array of shape (N, H, W, C) to classify.
+        test_labels: True classes of the test images, of shape (N,).
+        every: Number of epochs from one measurement to the next. The first and the last epoch are
+            always measured; those between have the last value. Defaults to 1.
+        k: As in `keras_simclr.evaluation.knn_accuracy`. Defaults to None: `min(200, sqrt(M))`.
+        temperature: Positive float. Defaults to 0.1.
+        max_images: At most so many images, drawn at random, are taken of each of the two arrays.
+            Defaults to 5000.
+        seed: Seed of that draw. Defaults to 0.
+
+    Raises:
+        ValueError: If shapes do not match, or a number is not positive.
+
+    Example:
+    >>> images, labels = np.zeros((8, 32, 32, 3), "uint8"), np.arange(8) % 2
+    >>> monitor = KNNMonitor(images, labels, images, labels, every=5)
+    >>> # model.fit(unlabeled, epochs=100, callbacks=[monitor])
+
+    References:
+        Wu et al. 2018 (arXiv:1805.01978), section 3.4.
+    """
+
+    def __init__(
+        self,
+        train_images: Any,
+        train_labels: Any,
+        test_images: Any,
+        test_labels: Any,
+        every: int = 1,
+        k: int | None = None,
+        temperature: float = 0.1,
+        max_images: int = 5000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(every)
+        self.k, self.temperature = k, temperature
+        self._bank = _labeled(train_images, train_labels, "train_images", max_images, seed)
+        self._test = _labeled(test_images, test_labels, "test_images", max_images, seed)
+
+    def measure(self) -> dict[str, float]:
+        """Return `knn_accuracy`."""
+        options = {"k": self.k, "temperature": self.temperature, "model": self.model}
+        return {"knn_accuracy": knn_accuracy(*self._bank, *self._test, **options)}
+
+
+def _labeled(images, labels, name, count, seed):
+    images_used, chosen = sampled(images, count, seed)
+    return images_used, np.asarray(check_labels(labels, len(images), name))[chosen]
