@@ -11,6 +11,8 @@ from keras_simclr import distribution
 
 STEPS = 50  # between looks at the metrics: each makes the device wait
 SMALL_BATCH = 64  # images
+GROWTH = 20  # of the weights, to which no sensible learning rate leads in EARLY looks
+EARLY = 4
 METRICS = ("loss", "contrastive_accuracy", "relative_loss")
 
 
@@ -58,6 +60,7 @@ class WarnOnCollapse(keras.callbacks.Callback):
     - a collapse: for 100 steps `contrastive_accuracy` was no better than chance, and the loss no
       better than that of a collapsed model. The first 50 steps do not count, as at first
       `relative_loss` may be above 1;
+    - weights that grow 20 times as large in the first 200 steps;
     - views that are all the same;
     - a batch that is too small for the temperature: the loss of less than 64 images is near 0.
 
@@ -74,7 +77,7 @@ class WarnOnCollapse(keras.callbacks.Callback):
         self._is_active = set(METRICS) <= set(names)
         self._looks_within_epochs = self._is_active and distribution.num_processes() == 1
         self._windows, self._sum, self._steps = [], np.zeros(3), 0
-        self._warned = set()
+        self._size, self._warned = None, set()
 
     def on_epoch_begin(self, epoch, logs=None):
         """Start where the metrics start."""
@@ -85,6 +88,8 @@ class WarnOnCollapse(keras.callbacks.Callback):
         # Not in `on_train_batch_end`: for that, Keras would wait for the results of every step.
         if not self._looks_within_epochs:
             return
+        if self._size is None:
+            self._size = _size(self.model)
         if self._batch is None and batch:  # a run that was resumed within an epoch
             self._seen = batch, batch * self._read()
         self._batch = batch
@@ -117,34 +122,66 @@ class WarnOnCollapse(keras.callbacks.Callback):
 
     def _judge(self):
         *earlier, last = self._windows
-        if len(self._windows) == 1 and last.accuracy > 0.9 and not _views_differ(self.model):
-            self._warn(
-                f"does not work: the two views of an image are the same, so that after {STEPS} "
-                f"steps contrastive_accuracy is {last.accuracy:.1%}. The augmenter does nothing. "
-                "Pass one that crops and changes colors, such as `SimCLRAugmenter()`, or call "
-                "`keras_simclr.layers.check_augmenter`."
-            )
+        growth = self._growth() if len(self._windows) <= EARLY else 1.0
+        if not growth < GROWTH:
+            self._warn("weights", _diverging(self.model, growth, last))
+        elif not earlier and last.accuracy > 0.9 and not _views_differ(self.model):
+            self._warn("views", _without_views(last))
         elif len(earlier) > 1 and last.is_collapsed and earlier[-1].is_collapsed:
-            self._warn(_collapse(self.model, earlier, last))
+            self._warn("collapse", _collapsed(self.model, earlier, last))
         elif last.is_saturated:
-            self._warn(
-                f"has nothing left to learn from: relative_loss is {last.relative_loss:.2g} and "
-                f"contrastive_accuracy {last.accuracy:.1%}. The batch of "
-                f"{(last.others + 1) / 2:.0f} images is too small for the temperature of "
-                f"{self.model.temperature:g}, or the views are too similar. Use larger batches "
-                "(`micro_batch_size` saves memory), a higher temperature, or stronger views."
-            )
+            self._warn("batch", _saturated(self.model, last))
 
-    def _warn(self, text):
-        kind = text.split(":")[0]
+    def _growth(self):
+        """Return how many times as large as at first the weights are."""
+        return _size(self.model) / self._size if self._size else 1.0
+
+    def _warn(self, kind, text):
         if kind not in self._warned and distribution.is_main_process():
             warnings.warn(f"Training {text}", stacklevel=2)
         self._warned.add(kind)
 
 
-def _collapse(model, earlier, last):
-    """Return a sentence about a collapse, and about its likely causes."""
-    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+def _size(model):
+    """Return the root of the sum of squares of the kernels."""
+    kernels = (v for v in model.trainable_variables if len(v.shape) > 1)
+    arrays = (keras.ops.convert_to_numpy(v).astype("float32").ravel() for v in kernels)
+    return math.sqrt(sum(float(np.dot(array, array)) for array in arrays))
+
+
+def _rate(model):
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+
+
+def _diverging(model, growth, last):
+    return (
+        f"does not work: the weights have become {growth:.3g} times as large in its first steps. "
+        f"The learning rate, now {_rate(model):.3g}, is much too high: try a tenth of it until "
+        f"relative_loss, now {last.relative_loss:.3f}, falls, or the default of `compile()`."
+    )
+
+
+def _without_views(last):
+    return (
+        f"does not work: the two views of an image are the same, so that after {STEPS} steps "
+        f"contrastive_accuracy is {last.accuracy:.1%}. The augmenter does nothing. Pass one that "
+        "crops and changes colors, such as `SimCLRAugmenter()`, and look at "
+        "`keras_simclr.layers.check_augmenter`."
+    )
+
+
+def _saturated(model, last):
+    return (
+        f"has nothing left to learn from: relative_loss is {last.relative_loss:.2g} and "
+        f"contrastive_accuracy {last.accuracy:.1%}. The batch of {(last.others + 1) / 2:.0f} "
+        f"images is too small for the temperature of {model.temperature:g}, or the views are too "
+        "similar. Use larger batches (`micro_batch_size` saves memory), a higher temperature, or "
+        "stronger views."
+    )
+
+
+def _collapsed(model, earlier, last):
+    rate = _rate(model)
     numbers = (
         f"contrastive_accuracy is {last.accuracy:.2%}, by chance it would be {last.chance:.2%}, "
         f"and relative_loss is {last.relative_loss:.3f}, where 1 is a model whose embeddings are "

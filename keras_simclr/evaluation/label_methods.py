@@ -109,7 +109,9 @@ class Measurement:
         if method == "linear probe":
             return self._probe(self._features, self._test_features, rows)
         if method == "pixels":
-            flat = (images.reshape(len(images), -1) for images in (self._data.train, self._data.test))
+            flat = (
+                images.reshape(len(images), -1) for images in (self._data.train, self._data.test)
+            )
             return self._probe(*flat, rows)
         return max(self._fit_from_scratch(rows, rate, seed) for rate in self._rates)
 

@@ -1,8 +1,9 @@
 import keras
 import numpy as np
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 
-from keras_simclr.evaluation import knn_accuracy
+from keras_simclr.evaluation import knn_accuracy, knn_predict, neighbors
 
 
 def reference(bank, labels, queries, answers, k, temperature):
@@ -69,21 +70,30 @@ def test_by_default_the_square_root_of_the_bank_votes(data):
     assert knn_accuracy(*data) == expected
 
 
-@pytest.mark.parametrize(
-    ("size", "k"), [(2, 1), (3, 2), (90, 9), (1347, 37), (40_000, 200), (10**6, 200)]
-)
-def test_the_default_k_grows_with_the_bank_up_to_200(size, k, monkeypatch):
-    seen = []
-
-    def top_k(similarity, k):
-        seen.append(k)
-        raise InterruptedError
-
-    monkeypatch.setattr(keras.ops, "top_k", top_k)
+@pytest.mark.parametrize(("size", "k"), [(2, 1), (3, 2), (90, 9), (1347, 37), (40_000, 200)])
+def test_the_default_k_grows_with_the_bank_up_to_200(size, k):
     features = np.ones((size, 1), "float32")
-    with pytest.raises(InterruptedError):
-        knn_accuracy(features, np.arange(size) % 2, features[:1], [0])
-    assert seen == [k]
+    assert knn_predict(features, np.arange(size) % 2, features[:1]).k == k
+
+
+@pytest.mark.parametrize("k", [1, 12])
+def test_predictions_are_those_of_scikit_learn(k, data, monkeypatch):
+    monkeypatch.setattr(neighbors, "BANK_CHUNK_SIZE", 32)
+    bank, labels, queries, _ = data
+    theirs = KNeighborsClassifier(
+        k, metric="cosine", weights=lambda distances: np.exp((1 - distances) / 0.1)
+    ).fit(bank, labels)
+    ours = knn_predict(bank, labels, queries, k=k, chunk_size=16)
+    np.testing.assert_array_equal(ours.labels, theirs.predict(queries))
+    np.testing.assert_allclose(ours.probabilities, theirs.predict_proba(queries), atol=1e-4)
+
+
+def test_predictions_name_their_protocol_and_print(data):
+    bank, labels, queries, _ = data
+    lines = str(knn_predict(bank, labels, queries, k=7)).splitlines()
+    assert lines[0] == "Weighted vote of the 7 nearest of 90 by cosine similarity, temperature 0.1"
+    assert lines[1].split() == ["class", "predicted"]
+    assert sum(int(line.split()[1]) for line in lines[2:]) == 50
 
 
 def test_a_low_temperature_stays_finite(data):

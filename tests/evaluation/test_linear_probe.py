@@ -1,6 +1,11 @@
+import json
+
 import keras
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from keras_simclr.evaluation import linear_probe
 
@@ -36,7 +41,7 @@ def test_a_small_c_leads_to_equal_probabilities(data):
 def test_max_iter_limits_the_solver(data):
     with pytest.warns(Warning, match="failed to converge"):
         probe = linear_probe(*data, max_iter=1)
-    assert probe[-1].n_iter_[0] == 1
+    assert probe.pipeline[-1].n_iter_[0] == 1
 
 
 def test_tensors_and_a_column_of_labels_are_accepted(data):
@@ -74,3 +79,69 @@ def test_features_that_are_not_finite_are_refused(value, data):
 def test_a_single_class_is_refused(data):
     with pytest.raises(ValueError, match="at least 2 classes.*only 1 in 60 labels"):
         linear_probe(data[0], [1] * 60)
+
+
+@pytest.fixture
+def noisy(rng):
+    """Return many noisy features, with which a strong penalty is best."""
+    labels = np.arange(90) % 3
+    return rng.normal(size=(90, 60)) + 0.8 * np.eye(3, 60)[labels], labels
+
+
+def test_the_probe_is_that_of_scikit_learn(noisy):
+    ours = linear_probe(*noisy, C=0.1)
+    theirs = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    features = noisy[0].astype("float32")
+    expected = theirs.fit(features, noisy[1]).predict_proba(features)
+    np.testing.assert_allclose(ours.predict_proba(noisy[0]), expected, atol=1e-4)
+
+
+def test_the_penalty_is_chosen_on_labels_that_are_held_out(noisy):
+    probe = linear_probe(*noisy, C="auto")
+    best = max(probe.held_out.values())
+    assert probe.held_out[probe.C] == best
+    assert probe.C < 1 and best > probe.held_out[max(probe.held_out)]
+    expected = linear_probe(*noisy, C=probe.C).predict_proba(noisy[0])  # fitted to all labels
+    np.testing.assert_allclose(probe.predict_proba(noisy[0]), expected, atol=1e-6)
+
+
+def test_held_out_accuracies_are_those_without_warm_starts(noisy):
+    """Every fit starts anew; the held-out labels are found by what the probe must not see."""
+    features, labels = noisy
+    probe = linear_probe(features, labels, C="auto", seed=3)
+    rng = np.random.default_rng(3)
+    held = np.concatenate(
+        [rng.choice(np.flatnonzero(labels == label), 6, replace=False) for label in range(3)]
+    )
+    rest = np.setdiff1d(np.arange(90), held)
+    for C, accuracy in probe.held_out.items():
+        alone = linear_probe(features[rest], labels[rest], C=C)
+        assert alone.score(features[held], labels[held]) == pytest.approx(accuracy, abs=0.06)
+
+
+def test_the_search_ends_when_weaker_penalties_do_worse(noisy):
+    assert len(linear_probe(*noisy, C="auto").held_out) < 10
+
+
+def test_a_probe_names_its_protocol_and_prints(noisy):
+    probe = linear_probe(*noisy, C="auto")
+    lines = str(probe).splitlines()
+    assert lines[0].endswith("90 labels, C chosen on 20% of the labels")
+    assert len(lines) == 2 + len(probe.held_out)
+    assert "C given" in str(linear_probe(*noisy))
+
+
+def test_a_probe_converts_to_json(data):
+    assert json.loads(json.dumps(linear_probe(*data).to_dict()))["num_labels"] == 60
+
+
+def test_a_class_with_one_label_cannot_choose_the_penalty(data):
+    features, labels = data
+    with pytest.raises(ValueError, match="at least 2 labels per class.*1 label of class 7"):
+        linear_probe(features, np.append(labels[:-1], 7), C="auto")
+
+
+@pytest.mark.parametrize("C", [0, -1.0, "best"])
+def test_other_penalties_are_refused(C, data):
+    with pytest.raises(ValueError, match='`C` must be positive.*Or pass "auto"'):
+        linear_probe(*data, C=C)
