@@ -109,10 +109,7 @@ class Measurement:
         if method == "linear probe":
             return self._probe(self._features, self._test_features, rows)
         if method == "pixels":
-            flat = (
-                images.reshape(len(images), -1) for images in (self._data.train, self._data.test)
-            )
-            return self._probe(*flat, rows)
+            return self._probe(_flat(self._data.train), _flat(self._data.test), rows)
         return max(self._fit_from_scratch(rows, rate, seed) for rate in self._rates)
 
     def _probe(self, train, test, rows):
@@ -158,3 +155,7 @@ class Measurement:
         if {"linear probe", "pixels"} & set(methods):
             parts.append(f"logistic regression: C={self._C}")
         return "; ".join(parts)
+
+
+def _flat(images):
+    return images.reshape(len(images), -1)

