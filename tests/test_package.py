@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "callbacks": BOTTOM | {"distribution", "evaluation", "ops"},
     "training": BOTTOM
     | {"callbacks", "data", "distribution", "layers", "losses", "ops", "optimizers"},
+    "report": BOTTOM | {"evaluation", "layers", "plotting"},
     "models": BOTTOM
     | {"callbacks", "data", "distribution", "layers", "losses", "ops", "optimizers", "training"},
 }

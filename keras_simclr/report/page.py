@@ -1,0 +1,216 @@
+"""What a run learned, as one self-contained HTML page."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_simclr.evaluation import embedding_health, knn_accuracy, nearest_neighbors
+from keras_simclr.files import replacing
+from keras_simclr.layers.views import draw_views
+from keras_simclr.plotting import (
+    plot_history,
+    plot_label_efficiency,
+    plot_similarities,
+    plot_views,
+    project_embeddings,
+)
+from keras_simclr.plotting.style import COLORS
+from keras_simclr.report.inline import Thumbnails, inline_png, inline_svg
+from keras_simclr.report.words import describe_health, describe_history, describe_knn
+from keras_simclr.validation import check_positive_integer
+
+QUERIES, NEIGHBORS = 8, 8
+CHUNK_SIZE = 256  # images whose views exist at a time
+MIN_IMAGES = NEIGHBORS + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """The images that a report shows, with what the model makes of them."""
+
+    images: np.ndarray
+    labels: np.ndarray | None  # of shape (N,)
+    names: Sequence[str]
+    features: np.ndarray
+    value_range: tuple[float, float]
+
+
+def write_report(
+    path: Any,
+    model: Any,
+    images: Any,
+    *,
+    history: Any = None,
+    labels: Any = None,
+    class_names: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    label_efficiency: Any = None,
+    title: str = "SimCLR run",
+    max_images: int = 1000,
+    seed: int = 0,
+) -> Path:
+    """Write what a model learned as one HTML page that needs no other file and no network.
+
+    The page shows the settings, the curves, views, a map of the embeddings with a thumbnail of
+    each image, nearest neighbors and the health of the features, and says in words what they
+    mean. With labels it adds the accuracy of kNN, each image against all others.
+
+    Args:
+        path: Where to write the page.
+        model: A trained `SimCLR`.
+        images: Images (N, height, width, channels), at least 9; best some that the model was not
+            trained on.
+        history: What `fit` returned, or its `history`. Defaults to None: no curves.
+        labels: Classes of the images, integers (N,). Defaults to None.
+        class_names: Names of the classes 0, 1, .... Defaults to the numbers.
+        names: Names of the images, such as their files. Defaults to their numbers.
+        settings: What to list as settings. Defaults to None: those of the model.
+        label_efficiency: What `keras_simclr.evaluation.label_efficiency` returned. Defaults to
+            None.
+        title: Title of the page. Defaults to "SimCLR run".
+        max_images: Number of images shown; more are sampled. Defaults to 1000.
+        seed: Seed of the sample and of the map. Defaults to 0.
+
+    Returns:
+        `path`, as a `pathlib.Path`.
+
+    Raises:
+        ImportError: If Jinja2 is missing (`pip install "keras-simclr[cli]"`).
+        ValueError: If there are fewer than 9 images, or lengths do not match.
+
+    Example:
+    >>> write_report("report.html", model, x_test, history=history)  # doctest: +SKIP
+    """
+    template = _template()
+    check_positive_integer("max_images", max_images, min_=MIN_IMAGES)
+    sample = _sample(model, images, labels, class_names, names, max_images, seed)
+    figures: dict[str, Any] = {"views": inline_png(plot_views(model.augmenter, sample.images[:6]))}
+    views = [_features_of_views(model, sample.images, view) for view in range(2)]
+    heads = [keras.ops.convert_to_numpy(model.projection_head(features)) for features in views]
+    figures["similarities"] = inline_svg(plot_similarities(*heads))
+    if history is not None:
+        figures["history"] = inline_svg(plot_history(history))
+    if label_efficiency is not None:
+        figures["label_efficiency"] = inline_svg(plot_label_efficiency(label_efficiency.accuracies))
+    thumbnails = Thumbnails(sample.images, sample.value_range)
+    health = embedding_health(sample.features, views=views[0])
+    page = template.render(
+        title=title,
+        settings=_settings(model) if settings is None else settings,
+        figures=figures,
+        thumbnails=thumbnails,
+        points=_map(sample, seed),
+        neighbors=_neighbors(sample),
+        health=health.table(),
+        label_efficiency=label_efficiency,
+        sentences={
+            "history": describe_history(getattr(history, "history", history)),
+            "health": describe_health(health),
+            "knn": _knn(sample),
+        },
+        count=len(sample.images),
+    )
+    with replacing(path) as file:
+        Path(file).write_text(page, encoding="utf-8")
+    return Path(path)
+
+
+def _template():
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as error:
+        raise ImportError(
+            'A report needs Jinja2. Install it with `pip install "keras-simclr[cli]"`.'
+        ) from error
+    loader = PackageLoader("keras_simclr", "report")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("page.html")
+
+
+def _sample(model, images, labels, class_names, names, max_images, seed):
+    names = range(len(images)) if names is None else names
+    for name, values in (("labels", labels), ("names", names)):
+        if values is not None and len(values) != len(images):
+            raise ValueError(
+                f"`{name}` and `images` must have the same length. Received: {len(values)} and "
+                f"{len(images)}."
+            )
+    if len(images) < MIN_IMAGES:
+        raise ValueError(
+            f"A report needs at least {MIN_IMAGES} images. Received: {len(images)}. Pass more."
+        )
+    rows = np.arange(len(images))
+    if len(rows) > max_images:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, max_images, replace=False))
+    images = np.stack([images[row] for row in rows])
+    if labels is not None:
+        labels = np.array(
+            [
+                class_names[label] if class_names else str(label)
+                for label in np.asarray(labels)[rows]
+            ]
+        )
+    features = model.predict(images, verbose=0)
+    return Sample(images, labels, [str(names[row]) for row in rows], features, model.value_range)
+
+
+def _features_of_views(model, images, view):
+    """Return h of the first or the second view of each image, as `evaluate` draws them."""
+    features = []
+    for step, start in enumerate(range(0, len(images), CHUNK_SIZE)):
+        chunk = keras.ops.convert_to_tensor(images[start : start + CHUNK_SIZE])
+        views = draw_views(model.augmenter, chunk, step, num_views=2, evaluation=True)
+        features.append(model.predict(views[view * len(chunk) :][: len(chunk)], verbose=0))
+    return np.concatenate(features)
+
+
+def _settings(model):
+    config = model.get_config()
+    return {name: value for name, value in config.items() if not isinstance(value, dict)}
+
+
+def _map(sample, seed):
+    """Return the points of the map, in 0..1000: x, y, color and tooltip."""
+    points = project_embeddings(sample.features, seed=seed)
+    lower, upper = points.min(axis=0), points.max(axis=0)
+    points = 20 + 960 * (points - lower) / np.maximum(upper - lower, 1e-12)
+    classes = list(np.unique(sample.labels)) if sample.labels is not None else []
+    for row, (x, y) in enumerate(points):
+        label = None if sample.labels is None else str(sample.labels[row])
+        color = COLORS[classes.index(label) % len(COLORS)] if label else COLORS[0]
+        text = sample.names[row] if label is None else f"{label}: {sample.names[row]}"
+        yield {"row": row, "x": round(float(x), 1), "y": round(float(y), 1), "color": color} | {
+            "text": text
+        }
+
+
+def _neighbors(sample):
+    """Return for some queries their row, and the rows and similarities of their neighbors."""
+    queries = np.linspace(0, len(sample.images) - 1, QUERIES).astype(int)
+    found = nearest_neighbors(sample.features, k=NEIGHBORS)
+    for query in queries:
+        rows, similarities = found.indices[query], found.similarities[query]
+        yield query, list(zip(rows, similarities, strict=True))
+
+
+def _knn(sample):
+    """Return the accuracy of kNN in words; each half of the images is the bank of the other."""
+    if sample.labels is None or len(np.unique(sample.labels)) < 2:
+        return []
+    half = np.random.default_rng(0).permutation(len(sample.labels)) % 2 == 0
+    if min(len(np.unique(sample.labels[part])) for part in (half, ~half)) < 2:
+        return []
+    accuracies = [
+        knn_accuracy(sample.features[a], sample.labels[a], sample.features[b], sample.labels[b])
+        for a, b in ((half, ~half), (~half, half))
+    ]
+    _, counts = np.unique(sample.labels, return_counts=True)
+    return describe_knn(math.fsum(accuracies) / 2, counts.max() / counts.sum())
