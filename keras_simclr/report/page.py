@@ -98,6 +98,7 @@ def write_report(
         figures["history"] = inline_svg(plot_history(history))
     if label_efficiency is not None:
         figures["label_efficiency"] = inline_svg(plot_label_efficiency(label_efficiency.accuracies))
+    points, medians = _map(sample, seed)
     thumbnails = Thumbnails(sample.images, sample.value_range)
     health = embedding_health(sample.features, views=views[0])
     page = template.render(
@@ -105,12 +106,13 @@ def write_report(
         settings=_settings(model) if settings is None else settings,
         figures=figures,
         thumbnails=thumbnails,
-        points=_map(sample, seed),
+        points=points,
+        medians=medians,
         neighbors=_neighbors(sample),
         health=health.table(),
         label_efficiency=label_efficiency,
         sentences={
-            "history": describe_history(getattr(history, "history", history)),
+            "history": describe_history(getattr(history, "history", history), model.temperature),
             "health": describe_health(health),
             "knn": _knn(sample),
         },
@@ -178,18 +180,23 @@ def _settings(model):
 
 
 def _map(sample, seed):
-    """Return the points of the map, in 0..1000: x, y, color and tooltip."""
+    """Return the points of the map, in 0..1000, and the names of the classes at their medians."""
     points = project_embeddings(sample.features, seed=seed)
     lower, upper = points.min(axis=0), points.max(axis=0)
     points = 20 + 960 * (points - lower) / np.maximum(upper - lower, 1e-12)
-    classes = list(np.unique(sample.labels)) if sample.labels is not None else []
-    for row, (x, y) in enumerate(points):
-        label = None if sample.labels is None else str(sample.labels[row])
-        color = COLORS[classes.index(label) % len(COLORS)] if label else COLORS[0]
-        text = sample.names[row] if label is None else f"{label}: {sample.names[row]}"
-        yield {"row": row, "x": round(float(x), 1), "y": round(float(y), 1), "color": color} | {
-            "text": text
+    labels = np.full(len(points), "") if sample.labels is None else sample.labels
+    classes = {label: number for number, label in enumerate(np.unique(labels))}
+    circles = [
+        {
+            "at": point.round(1).tolist(),
+            "row": row,
+            "color": COLORS[classes[label] % len(COLORS)],
+            "text": f"{label}: {name}" if label else name,
         }
+        for row, (point, label, name) in enumerate(zip(points, labels, sample.names, strict=True))
+    ]
+    medians = {c: np.median(points[labels == c], axis=0).round(1).tolist() for c in classes if c}
+    return circles, medians
 
 
 def _neighbors(sample):

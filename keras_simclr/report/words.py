@@ -1,55 +1,44 @@
 """What the numbers of a run mean, in sentences. The limits are rules of thumb."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 COLLAPSED = 0.98  # of the loss of a collapsed model
-STILL_FALLING = 0.01  # of the loss, in the last tenth of the epochs
 LOW_RANK = 0.05  # of the dimensions
 DEAD = 0.5  # of the dimensions
 
 
-def describe_history(history: Mapping[str, Sequence[float]] | None) -> list[str]:
-    """Describe the curves of pretraining."""
-    if not history or not len(history.get("loss", [])):
+def describe_history(
+    history: Mapping[str, Sequence[float]] | None, temperature: float
+) -> list[str]:
+    """Describe the curves of pretraining at a temperature."""
+    if not history or not len(history.get("relative_loss", [])):
         return []
-    sentences = []
-    relative = history.get("relative_loss", [None])[-1]
-    if relative is not None:
-        sentences.append(_describe_loss(relative))
-    accuracy = history.get("contrastive_accuracy", [None])[-1]
-    if accuracy is not None:
+    sentences = [_describe_loss(history["loss"][-1], history["relative_loss"][-1], temperature)]
+    if len(history.get("contrastive_accuracy", [])):
+        accuracy = history["contrastive_accuracy"][-1]
         sentences.append(
             f"For {accuracy:.0%} of the views the other view of the same image is the most similar "
             "of the whole batch."
         )
-    return sentences + _describe_end(history["loss"])
+    return sentences
 
 
-def _describe_loss(relative):
-    text = f"The loss ended at {relative:.0%} of the loss of a collapsed model"
-    if relative < COLLAPSED:
-        return f"{text}, so the model tells images apart."
+def _describe_loss(loss, relative, temperature):
+    if relative >= COLLAPSED:
+        return (
+            f"The loss ended at {relative:.0%} of the loss of a collapsed model: nothing was "
+            "learned. Likely causes are a learning rate that is too high, an augmenter that does "
+            "nothing or destroys the images, or images that are all alike."
+        )
+    collapsed = loss / relative  # ln(2N-1)
+    apart = math.log1p((math.exp(collapsed) - 1) * math.exp(-1 / temperature))
     return (
-        f"{text}: nothing was learned. Likely causes are a learning rate that is too high, an "
-        "augmenter that does nothing or destroys the images, or images that are all alike."
+        f"The loss ended at {loss:.2f}. A collapsed model has {collapsed:.2f}; one whose positives "
+        f"are equal and whose negatives are at right angles has {apart:.2f} at this batch size and "
+        "temperature."
     )
-
-
-def _describe_end(loss):
-    tenth = max(len(loss) // 10, 1)
-    if len(loss) < 5:
-        return []
-    fall = 1 - loss[-1] / loss[-1 - tenth] if loss[-1 - tenth] else 0.0
-    if fall > STILL_FALLING:
-        return [
-            f"It fell by {fall:.1%} in the last {_epochs(tenth)}: more epochs would probably help."
-        ]
-    return [f"It changed by {abs(fall):.1%} in the last {_epochs(tenth)}: the run is complete."]
-
-
-def _epochs(count):
-    return "epoch" if count == 1 else f"{count} epochs"
 
 
 def describe_health(health: Any) -> list[str]:

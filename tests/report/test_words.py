@@ -1,33 +1,28 @@
+import math
 from types import SimpleNamespace
-
-import pytest
 
 from keras_simclr.report.words import describe_health, describe_history, describe_knn
 
 
-def of_loss(relative, loss=(3.0, 2.0)):
-    return " ".join(describe_history({"loss": loss, "relative_loss": [1.0, relative]}))
+def of_loss(loss, temperature=0.5):
+    history = {"loss": [loss], "relative_loss": [loss / math.log(511)]}
+    return " ".join(describe_history(history, temperature))
 
 
 def test_a_collapsed_run_is_called_so_with_its_causes():
-    assert "nothing was learned" in of_loss(0.995)
-    assert "learning rate that is too high" in of_loss(0.995)
+    assert "nothing was learned" in of_loss(6.22)
+    assert "learning rate that is too high" in of_loss(6.22)
 
 
-def test_a_healthy_run_tells_images_apart():
-    assert "tells images apart" in of_loss(0.6)
-    assert "nothing was learned" not in of_loss(0.6)
-
-
-@pytest.mark.parametrize(
-    ("last", "expected"), [(1.8, "more epochs would probably help"), (1.999, "is complete")]
-)
-def test_a_loss_that_still_falls_asks_for_more_epochs(last, expected):
-    assert expected in of_loss(0.5, [5.0, 4.0, 3.0, 2.5, 2.0, last])
+def test_the_loss_stands_between_that_of_a_collapsed_model_and_that_of_images_told_apart():
+    # ln(1 + 510 exp(-1/t)) with 2N = 512: 4.248 at t = 0.5, 0.023 at t = 0.1
+    assert "ended at 5.23. A collapsed model has 6.24;" in of_loss(5.23)
+    assert "has 4.25 at this batch size" in of_loss(5.23)
+    assert "has 0.02 at this batch size" in of_loss(1.0, temperature=0.1)
 
 
 def test_no_history_is_described_by_nothing():
-    assert describe_history(None) == describe_history({}) == []
+    assert describe_history(None, 0.5) == describe_history({"loss": [1.0]}, 0.5) == []
 
 
 def health(rank, dead=0.0):
