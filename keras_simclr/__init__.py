@@ -8,6 +8,7 @@ from keras_simclr import losses as losses
 from keras_simclr import models as models
 from keras_simclr import optimizers as optimizers
 from keras_simclr import plotting as plotting
+from keras_simclr import report as report
 from keras_simclr.layers import SimCLRAugmenter as SimCLRAugmenter
 from keras_simclr.losses import NTXentLoss as NTXentLoss
 from keras_simclr.losses import nt_xent as nt_xent

@@ -126,7 +126,7 @@ def test_the_words_are_those_of_the_field():
         assert not found, (path, found.group())
 
 
-NAMESPACES = "callbacks datasets evaluation layers losses models optimizers plotting".split()
+NAMESPACES = "callbacks datasets evaluation layers losses models optimizers plotting report".split()
 
 
 def exported():
