@@ -9,7 +9,7 @@ export CUDA_VISIBLE_DEVICES ?=
 TESTS := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
 	tests/test_examples.py tests
 
-.PHONY: help demo test test-extras coverage faults check
+.PHONY: help demo test test-extras coverage faults check docs
 
 help:
 	@echo "make demo         pretrain on digits, fine-tune on a few labels, compare (KERAS_BACKEND=$(KERAS_BACKEND))"
@@ -18,15 +18,16 @@ help:
 	@echo "make coverage     the lines that the tests run (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make faults       runs killed 100 times at random moments, on each backend"
 	@echo "make check        ruff and mypy"
+	@echo "make docs         docs/ and the API as a site, in site/"
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet -c constraints.txt -e ".[tensorflow,jax,torch,grain,test]"
+	$(PYTHON) -m pip install --quiet -c constraints.txt -e ".[tensorflow,jax,torch,grain,cli,docs,test]"
 	touch $@
 
 $(VENV)-extras/installed: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)-extras
-	$(VENV)-extras/bin/python -m pip install --quiet -c constraints.txt -e ".[tensorflow,jax,torch,grain,cv,hub,test]"
+	$(VENV)-extras/bin/python -m pip install --quiet -c constraints.txt -e ".[tensorflow,jax,torch,grain,cli,cv,hub,test]"
 	touch $@
 
 demo: $(VENV)/installed
@@ -54,3 +55,6 @@ check: $(VENV)/installed
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+
+docs: $(VENV)/installed
+	$(PYTHON) -m mkdocs build --quiet
