@@ -78,7 +78,7 @@ def knn_predict(
             different sizes.
         temperature: Positive float. Defaults to 0.1.
         chunk_size: Number of test rows compared at a time, with 8192 rows of the bank. Defaults
-            to 1024.
+            to 512.
         model: A `SimCLR`, an encoder, or the path of a saved one, for images. Defaults to None:
             the data are features.
 
@@ -145,7 +145,7 @@ def knn_accuracy(
         test_labels: True classes of the test rows, of shape (N,).
         k: As in `knn_predict`. Defaults to None: `min(200, round(sqrt(M)))`.
         temperature: As in `knn_predict`. Defaults to 0.1.
-        chunk_size: As in `knn_predict`. Defaults to 1024.
+        chunk_size: As in `knn_predict`. Defaults to 512.
         model: As in `knn_predict`. Defaults to None.
 
     Returns:

@@ -13,7 +13,7 @@ from keras_simclr.evaluation.result import Result
 from keras_simclr.ops.compilation import compile_function
 from keras_simclr.validation import check_positive_integer
 
-CHUNK_SIZE = 1024  # queries compared at a time
+CHUNK_SIZE = 512  # queries compared at a time
 BANK_CHUNK_SIZE = 8192  # rows of the bank that they are compared with at a time
 SHOWN = 10  # queries in a printed table
 
@@ -58,7 +58,7 @@ def nearest_neighbors(
         k: Number of neighbors, at most M. Defaults to 5.
         model: A `SimCLR`, an encoder, or the path of a saved one, for images. Defaults to None:
             `bank` and `queries` are features.
-        chunk_size: Number of queries compared at a time. Defaults to 1024.
+        chunk_size: Number of queries compared at a time. Defaults to 512.
 
     Returns:
         `Neighbors` with `indices` and `similarities`, both of shape (N, k).
@@ -128,11 +128,10 @@ def _add_rows(similarities, indices, chunk, rows, first):
     """Return the k highest similarities, and their rows, after some more rows of the bank."""
     k = similarities.shape[1]
     found = ops.matmul(chunk, ops.transpose(ops.normalize(rows, axis=-1)))  # (n, rows)
-    added = ops.broadcast_to(first + ops.arange(found.shape[1], dtype="int32"), found.shape)
-    found = ops.concatenate([similarities, found], axis=1)
-    best, columns = ops.top_k(found, k)
-    indices = ops.concatenate([indices, added], axis=1)
-    return best, ops.take_along_axis(indices, columns, axis=1)
+    best, columns = ops.top_k(ops.concatenate([similarities, found], axis=1), k)
+    columns = ops.cast(columns, "int32")
+    old = ops.take_along_axis(indices, ops.minimum(columns, k - 1), axis=1)
+    return best, ops.where(columns < k, old, columns - k + first)
 
 
 def _without_self(similarities, indices):
