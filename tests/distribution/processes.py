@@ -102,10 +102,12 @@ def refusal(scope_of):
 def whole(scope_of):
     """Return the results of everything that a model can do."""
     from keras_simclr import SimCLR
-    from keras_simclr.callbacks import BackupAndRestore
+    from keras_simclr.callbacks import BackupAndRestore, EmbeddingHealth, KNNMonitor
 
     images, model = make_images(), create_model(scope_of)
+    classes = np.arange(len(images)) % 3
     callbacks = [BackupAndRestore(FOLDER / f"{PROCESSES}-backup"), CopyOfSecondEpoch()]
+    callbacks += [KNNMonitor(images, classes, images, classes, k=3), EmbeddingHealth(images)]
     fitted = model.fit(
         images,
         epochs=3,

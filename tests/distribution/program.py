@@ -232,10 +232,14 @@ def fit_a_model_created_before(scope_of):
 
 def run(model):
     """Return the results of the first of four epochs, and the losses of the others."""
+    from keras_simclr.callbacks import EmbeddingHealth
+
     step = FirstStep()
     options = {"epochs": 4, "validation_data": full_batches(2), "validation_freq": [2, 4]}
-    history = model.fit(full_batches(1), callbacks=[step], verbose=0, **options).history
+    callbacks = [step, EmbeddingHealth(make_images(21))]
+    history = model.fit(full_batches(1), callbacks=callbacks, verbose=0, **options).history
     losses = {"run_loss": history["loss"][1:], "run_val_loss": history["val_loss"]}
+    losses["run_effective_rank"] = history["effective_rank"]
     return {**step.found, **losses, "evaluated": model.evaluate(full_batches(2), verbose=0)}
 
 

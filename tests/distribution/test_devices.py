@@ -94,6 +94,10 @@ def test_three_epochs_end_within_a_hundredth_of_one_device(one, two):
     np.testing.assert_allclose(two["run_val_loss"], one["run_val_loss"], rtol=0.01)
 
 
+def test_features_are_monitored_as_on_one_device(one, two):
+    np.testing.assert_allclose(two["run_effective_rank"], one["run_effective_rank"], rtol=0.01)
+
+
 def test_evaluation_has_the_views_and_negatives_of_one_device(one, two):
     assert two["evaluated"][0] == pytest.approx(one["evaluated"][0], rel=0.01)
 
