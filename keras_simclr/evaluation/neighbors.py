@@ -1,20 +1,17 @@
 """The nearest neighbors in feature space."""
 
 import dataclasses
-import functools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 from keras_simclr.evaluation.features import check_features, check_same_dimension, embedding
 from keras_simclr.evaluation.result import Result
-from keras_simclr.ops.compilation import compile_function
+from keras_simclr.ops.nearest import most_similar
 from keras_simclr.validation import check_positive_integer
 
 CHUNK_SIZE = 512  # queries compared at a time
-BANK_CHUNK_SIZE = 8192  # rows of the bank that they are compared with at a time
 SHOWN = 10  # queries in a printed table
 
 
@@ -98,8 +95,6 @@ def iterate_neighbors(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the k highest similarities and their rows in the bank, for chunks of the queries.
 
-    Only `chunk_size` times `BANK_CHUNK_SIZE` similarities exist at a time.
-
     Args:
         bank: Array of shape (M, D), float32.
         queries: Array of shape (N, D), float32.
@@ -109,29 +104,8 @@ def iterate_neighbors(
     Yields:
         `(similarities, indices)`, NumPy arrays of shape (n, k), nearest first.
     """
-    step = _compiled_step()
     for start in range(0, len(queries), chunk_size):
-        chunk = ops.normalize(queries[start : start + chunk_size], axis=-1)  # (n, D)
-        best = ops.full((len(chunk), k), -np.inf), ops.zeros((len(chunk), k), "int32")
-        for first in range(0, len(bank), BANK_CHUNK_SIZE):
-            rows = ops.convert_to_tensor(bank[first : first + BANK_CHUNK_SIZE])
-            best = step(*best, chunk, rows, ops.convert_to_tensor(np.int32(first)))
-        yield ops.convert_to_numpy(best[0]), ops.convert_to_numpy(best[1])
-
-
-@functools.cache
-def _compiled_step():
-    return compile_function(_add_rows)
-
-
-def _add_rows(similarities, indices, chunk, rows, first):
-    """Return the k highest similarities, and their rows, after some more rows of the bank."""
-    k = similarities.shape[1]
-    found = ops.matmul(chunk, ops.transpose(ops.normalize(rows, axis=-1)))  # (n, rows)
-    best, columns = ops.top_k(ops.concatenate([similarities, found], axis=1), k)
-    columns = ops.cast(columns, "int32")
-    old = ops.take_along_axis(indices, ops.minimum(columns, k - 1), axis=1)
-    return best, ops.where(columns < k, old, columns - k + first)
+        yield most_similar(queries[start : start + chunk_size], bank, k)
 
 
 def _without_self(similarities, indices):

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from keras_simclr.evaluation import knn_accuracy, knn_predict, neighbors
+from keras_simclr.evaluation import knn_accuracy, knn_predict
+from keras_simclr.ops import nearest
 
 
 def reference(bank, labels, queries, answers, k, temperature):
@@ -78,7 +79,7 @@ def test_the_default_k_grows_with_the_bank_up_to_200(size, k):
 
 @pytest.mark.parametrize("k", [1, 12])
 def test_predictions_are_those_of_scikit_learn(k, data, monkeypatch):
-    monkeypatch.setattr(neighbors, "BANK_CHUNK_SIZE", 32)
+    monkeypatch.setattr(nearest, "BANK_CHUNK_SIZE", 32)
     bank, labels, queries, _ = data
     theirs = KNeighborsClassifier(
         k, metric="cosine", weights=lambda distances: np.exp((1 - distances) / 0.1)

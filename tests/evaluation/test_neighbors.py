@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from keras_simclr.evaluation import nearest_neighbors, neighbors
+from keras_simclr.evaluation import nearest_neighbors
+from keras_simclr.ops import nearest
+
+
+@pytest.fixture(params=["CPU", "GPU"])
+def form(request, monkeypatch):
+    """Take the form for this device; both run on any."""
+    monkeypatch.setattr(nearest, "on_cpu", lambda: request.param == "CPU")
 
 
 @pytest.fixture
@@ -22,6 +29,7 @@ def cosines(queries, bank):
     return unit[0] @ unit[1].T
 
 
+@pytest.mark.usefixtures("form")
 def test_neighbors_are_those_of_scikit_learn(bank, queries):
     found = nearest_neighbors(bank, queries, k=7)
     expected = NearestNeighbors(n_neighbors=7, metric="cosine").fit(bank)
@@ -30,11 +38,12 @@ def test_neighbors_are_those_of_scikit_learn(bank, queries):
     np.testing.assert_allclose(found.similarities, 1 - distances, atol=1e-5)
 
 
-@pytest.mark.parametrize("sizes", [(4, 16), (7, 60), (25, 1), (100, 100)])
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("sizes", [(4, 16), (7, 60), (25, 7), (100, 100)])
 @pytest.mark.parametrize("k", [1, 20, 60])
 def test_chunks_do_not_change_the_neighbors(sizes, k, bank, queries, monkeypatch):
     chunk_size, bank_chunk_size = sizes
-    monkeypatch.setattr(neighbors, "BANK_CHUNK_SIZE", bank_chunk_size)
+    monkeypatch.setattr(nearest, "BANK_CHUNK_SIZE", bank_chunk_size)
     found = nearest_neighbors(bank, queries, k=k, chunk_size=chunk_size)
     similarity = cosines(queries, bank)
     np.testing.assert_array_equal(found.indices, np.argsort(-similarity, axis=1)[:, :k])
@@ -46,6 +55,13 @@ def test_without_queries_no_row_is_its_own_neighbor(bank):
     np.fill_diagonal(similarity, -2)
     found = nearest_neighbors(bank, k=3)
     np.testing.assert_array_equal(found.indices, np.argsort(-similarity, axis=1)[:, :3])
+
+
+@pytest.mark.usefixtures("form")
+def test_a_row_of_zeros_is_similar_to_nothing(bank):
+    bank[7] = 0.0
+    found = nearest_neighbors(bank, bank[:2], k=60)
+    assert found.similarities[found.indices == 7].tolist() == [0, 0]
 
 
 def test_equal_rows_are_neighbors_but_not_of_themselves():
