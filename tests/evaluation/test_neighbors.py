@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -91,3 +92,12 @@ def test_more_neighbors_than_rows_are_refused(bank):
 def test_queries_of_another_dimension_are_refused(bank):
     with pytest.raises(ValueError, match="8 in bank and 4 in queries"):
         nearest_neighbors(bank, bank[:, :4])
+
+
+def test_only_some_similarities_exist_at_a_time(rng):
+    bank, queries = (rng.normal(size=(n, 4)).astype("float32") for n in (60_000, 1000))
+    tracemalloc.start()
+    nearest_neighbors(bank, queries)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 80e6  # bytes; all would be 240e6
