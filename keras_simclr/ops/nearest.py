@@ -6,8 +6,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_simclr.ops.compilation import compile_function
-
 BANK_CHUNK_SIZE = 8192  # rows compared at a time; on a CPU, a row of similarities fits its cache
 EPSILON = 1e-12
 
@@ -73,13 +71,8 @@ def _most_similar_on_gpu(queries, bank, k):
     best = ops.full((len(queries), k), -np.inf), ops.zeros((len(queries), k), "int32")
     for first in range(0, len(bank), BANK_CHUNK_SIZE):
         rows = ops.convert_to_tensor(bank[first : first + BANK_CHUNK_SIZE])
-        best = _compiled_step()(*best, queries, rows, ops.convert_to_tensor(np.int32(first)))
+        best = _add_rows(*best, queries, rows, first)
     return tuple(map(ops.convert_to_numpy, best))
-
-
-@functools.cache
-def _compiled_step():
-    return compile_function(_add_rows)
 
 
 def _add_rows(similarities, indices, queries, rows, first):
