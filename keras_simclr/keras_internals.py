@@ -203,20 +203,33 @@ def batch_norm_moments(layers, moments):
 
 
 @contextlib.contextmanager
-def batch_norm_calls(layers, normalize):
-    """Let BatchNormalization layers call `normalize(layer, call, inputs, training, mask)`.
+def layer_calls(layers, function):
+    """Let layers call `function(layer, call, *args, **kwargs)`.
 
     Args:
-        layers: `keras.layers.BatchNormalization` layers.
-        normalize: Function; `call` is the layer's own method.
+        layers: Keras layers.
+        function: Function of the arguments of the layers' `call`; `call` is the layer's own method.
     """
-    for layer in layers:
-        object.__setattr__(layer, "call", functools.partial(normalize, layer, layer.call))
+    with contextlib.ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(
+                replaced(layer, "call", functools.partial(function, layer, layer.call))
+            )
+        yield
+
+
+@contextlib.contextmanager
+def replaced(owner, name, method):
+    """Replace a method of one Keras object, which must not track what replaces it."""
+    before = vars(owner).get(name)
+    object.__setattr__(owner, name, method)
     try:
         yield
     finally:
-        for layer in layers:
-            object.__delattr__(layer, "call")
+        if before is None:
+            object.__delattr__(owner, name)
+        else:
+            object.__setattr__(owner, name, before)
 
 
 @contextlib.contextmanager
@@ -271,6 +284,23 @@ def unsafe_deserialization():
 
     with SafeModeScope(False):
         yield
+
+
+def record_gradient(function, *tensors):
+    """Return the tensors that `function` returns; a `tf.GradientTape` uses the gradient with them.
+
+    Args:
+        function: Function that returns a tensor or a tuple of tensors, and their gradient.
+        *tensors: Arguments of `function`.
+    """
+    import tensorflow as tf
+    from tensorflow.python.eager import record
+
+    with record.stop_recording():
+        found, gradient = function(*tensors)
+        results = tf.nest.map_structure(tf.identity, found)
+    record.record_operation("CustomGradient", tf.nest.flatten(results), list(tensors), gradient)
+    return results
 
 
 def is_functional(layer):

@@ -253,7 +253,7 @@ def test_a_batch_normalization_layer_calls_its_attribute_call():
         seen.append(training)
         return call(inputs, training=training, mask=mask)
 
-    with keras_internals.batch_norm_calls([layer], normalize):
+    with keras_internals.layer_calls([layer], normalize):
         layer(np.ones((2, 4), "float32"), training=True)
     layer(np.ones((2, 4), "float32"), training=True)
     assert seen == [True]

@@ -61,7 +61,7 @@ def test_numbers_beyond_the_bounds_are_refused(value):
 
 def test_a_number_may_have_only_a_lower_bound():
     check_number("strength", 1e9, 0)
-    with pytest.raises(ValueError, match="of at least 0. Received: strength=-1.0"):
+    with pytest.raises(ValueError, match="must be a number of at least 0. Received: strength=-1.0"):
         check_number("strength", -1.0, 0)
 
 
@@ -126,7 +126,9 @@ def test_an_interval_is_returned_as_a_tuple(interval):
 
 @pytest.mark.parametrize("interval", [(0, 1), (2, 1), (1, 3), (1,), 1, None, "12"])
 def test_what_is_not_an_interval_of_positive_numbers_is_refused(interval):
-    with pytest.raises(ValueError, match="`scale` must be .*at most 2. Received: scale="):
+    with pytest.raises(
+        ValueError, match="`scale` must be .*positive numbers of at most 2. Received: scale="
+    ):
         check_interval("scale", interval, max_=2)
 
 

@@ -7,9 +7,11 @@ import numpy as np
 
 from keras_simclr import distribution
 from keras_simclr.callbacks.run_state import first_nonfinite
+from keras_simclr.keras_internals import images_seen
 
 SECONDS = 10  # between checks within an epoch: each makes the device wait
 CURE = "Lower the learning rate, raise the temperature, or look for damaged images."
+REPLAY = " `keras_simclr.callbacks.ReplayStep` shows in which layer."
 
 
 class TerminateOnNonFinite(keras.callbacks.Callback):
@@ -18,7 +20,8 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
     `SimCLR.fit` and `fine_tune` always use it, ahead of all other callbacks, so that such weights
     are not written to a checkpoint. It checks at the end of every epoch, and with one process also
     every ten seconds. Unlike `keras.callbacks.TerminateOnNaN`, it raises an error, so scripts do
-    not continue.
+    not continue. In pretraining the error names the first step whose loss was not finite, which
+    `ReplayStep` repeats.
 
     Example:
     >>> callback = TerminateOnNonFinite()
@@ -29,24 +32,35 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
 temperature, or look for damaged images. The last checkpoint is from before.
     """
 
+    _steps = 0  # steps of this epoch that are in the metrics
+
     def on_train_begin(self, logs=None):
         """Find out whether there are several processes."""
         self._one_process = distribution.num_processes() == 1
 
     def on_epoch_begin(self, epoch, logs=None):
         """Start to count the seconds."""
-        self._epoch, self._checked_at = epoch, time.monotonic()
+        self._epoch, self._steps, self._checked_at = epoch, 0, time.monotonic()
 
     def on_train_batch_begin(self, batch, logs=None):
         """Raise an ArithmeticError if the loss of the steps so far is not finite."""
+        self._steps = batch
         if self._one_process and time.monotonic() - self._checked_at > SECONDS:
-            loss = float(self.model.get_metrics_result()["loss"])
-            _check_loss(loss, f"by step {batch} of epoch {self._epoch + 1}")
+            self._check_steps()
             self._checked_at = time.monotonic()
+        self._steps += self.model.steps_per_execution
+
+    def on_test_begin(self, logs=None):
+        """Raise an ArithmeticError before validation, which resets the metrics."""
+        if self._steps and self._one_process:
+            self._check_steps()
+        self._steps = 0
 
     def on_epoch_end(self, epoch, logs=None):
         """Raise an ArithmeticError if loss or weights are not finite, or the loss scale too low."""
-        _check_loss((logs or {}).get("loss", 0.0), f"in epoch {epoch + 1}")
+        loss = (logs or {}).get("loss", 0.0)
+        if not np.isfinite(loss):
+            raise _error(loss, self._first_step(), f"epoch {epoch + 1}")
         name = first_nonfinite(self.model)
         if name:
             raise ArithmeticError(
@@ -55,12 +69,32 @@ temperature, or look for damaged images. The last checkpoint is from before.
             )
         _check_loss_scale(self.model.optimizer, epoch)
 
+    def _check_steps(self):
+        loss = float(self.model.get_metrics_result()["loss"])
+        if not np.isfinite(loss):
+            raise _error(loss, self._first_step(), f"epoch {self._epoch + 1}")
 
-def _check_loss(loss, when):
-    if not np.isfinite(loss):
-        raise ArithmeticError(
-            f"The loss became {loss} {when}. {CURE} The last checkpoint is from before."
-        )
+    def _first_step(self):
+        """Return the number of the first step of this epoch whose loss was not finite, or None.
+
+        The accuracy of pretraining counts only the views of steps with a finite loss.
+        """
+        views = getattr(self.model, "num_views", None)
+        if not self._steps or views is None:
+            return None
+        metrics = {metric.name: metric for metric in self.model.metrics}
+        counts = (metrics["contrastive_accuracy"].count, images_seen(self.model))
+        finite, images = (float(keras.ops.convert_to_numpy(count)) for count in counts)
+        total = images * views * (views - 1)  # views in all pairs
+        return round(self._steps * finite / total) + 1 if finite < total else None
+
+
+def _error(loss, step, epoch):
+    """Return the error for a loss that is not finite, since a step if it is known."""
+    when, cure = (f"in {epoch}", "") if step is None else (f"in step {step} of {epoch}", REPLAY)
+    return ArithmeticError(
+        f"The loss became {loss} {when}. {CURE} The last checkpoint is from before.{cure}"
+    )
 
 
 def _check_loss_scale(optimizer, epoch):

@@ -29,7 +29,8 @@ def check_labels(labels, num_classes=None, count=None, *, is_batch=False, multi_
     """
     if labels is None:
         raise ValueError(
-            "Labels are missing. Call `fine_tune(images, labels)`, or pass a dataset of both."
+            "Fine-tuning needs labels. Received: images without labels. Call "
+            "`fine_tune(images, labels)`, or pass a dataset of both."
         )
     labels = to_numpy(np.asarray(labels) if isinstance(labels, (list, tuple)) else labels)
     if labels.ndim not in (1, 2):
@@ -72,8 +73,8 @@ def classes_of_dataset(dataset, labels):
         return labels.shape[1]
     if num_batches(dataset) is None:
         raise ValueError(
-            "The number of classes cannot be determined for a dataset of unknown length. Pass "
-            "`num_classes`."
+            "The number of classes must be known. Received: "
+            f"{type(dataset).__name__} of unknown length. Pass `num_classes`."
         )
     parts = [to_numpy(batch[1]).reshape(-1) for batch in iterate_batches(dataset)]
     return count_classes(check_labels(np.concatenate(parts)))

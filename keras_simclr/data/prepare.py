@@ -253,7 +253,8 @@ def check_known_length(steps):
     """Return `steps`, or raise a ValueError if it is None."""
     if steps is None:
         raise ValueError(
-            "The number of batches in this dataset is unknown. Pass `steps_per_epoch`."
+            "The number of batches per epoch must be known. Received: a dataset of unknown length. "
+            "Pass `steps_per_epoch`."
         )
     return steps
 

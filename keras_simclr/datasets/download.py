@@ -148,8 +148,11 @@ def _extract(archive, source, names, target):
                         shutil.copyfileobj(content, file, MEGABYTE)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise ValueError(
-            f"{archive} is damaged: {error}. Delete it and download it again."
+            f"{archive} is damaged. Received: {error}. Delete it and download it again."
         ) from error
     missing = sorted(set(names) - set(os.listdir(target)))
     if missing:
-        raise ValueError(f"{archive} lacks {missing}. Delete it and download it again.")
+        raise ValueError(
+            f"{archive} must have all files of the dataset. Received: an archive without "
+            f"{missing}. Delete it and download it again."
+        )

@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_simclr import distribution
 from keras_simclr.ops.chunking import scan_chunks, set_in_rows
+from keras_simclr.ops.custom_gradient import custom_gradient
 
 MASKED = -1e9  # instead of minus infinity: finite in float32, with a gradient of zero
 SHORTEST = 1e-7  # length from which on embeddings have unit length once normalized
@@ -72,7 +73,7 @@ def _compare_anchors(anchors, embeddings, offset, temperature, chunk_size, decou
         its positive minus the largest logit of its negatives, which has none.
     """
 
-    @ops.custom_gradient
+    @custom_gradient
     def compare(anchors, embeddings):
         given = anchors, embeddings, offset, temperature, chunk_size, decoupled
         losses, margins, *gradients = _compare_chunks(*given, ops.ones_like(anchors[:, 0]))

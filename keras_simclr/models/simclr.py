@@ -21,8 +21,9 @@ from keras_simclr.training.trainer import Trainer
 from keras_simclr.validation import check_positive_integer, check_value_range, size_pair
 
 UNBUILT = (
-    "The encoder is created once the size of the images is known. Call `fit`, call the model on "
-    "images, or call `model.build((None, height, width, channels))` first."
+    "The model must be built first, as the encoder depends on the size of the images. Received: a "
+    "model that has seen no images. Call `fit`, call the model on images, or call "
+    "`model.build((None, height, width, channels))`."
 )
 
 

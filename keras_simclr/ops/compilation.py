@@ -1,5 +1,7 @@
 """Compilation of functions."""
 
+import contextlib
+
 import keras
 
 
@@ -18,6 +20,15 @@ def compile_function(function):
 
         return tf.function(function, reduce_retracing=True)
     return function
+
+
+def uncompiled():
+    """Return a context in which JAX runs loops and compiled functions step by step."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.disable_jit()
+    return contextlib.nullcontext()
 
 
 def is_compiling(*tensors):

@@ -7,9 +7,9 @@ from keras import ops
 
 from keras_simclr import distribution
 from keras_simclr.keras_internals import (
-    batch_norm_calls,
     convolutions_without_copies,
     flatten_layers,
+    layer_calls,
 )
 
 
@@ -30,7 +30,7 @@ def fast_layers(model):
         return
     kind, one_device = keras.layers.BatchNormalization, distribution.num_replicas() == 1
     layers = [layer for layer in flatten_layers(model) if type(layer) is kind and one_device]
-    with batch_norm_calls(layers, _normalize), convolutions_without_copies():
+    with layer_calls(layers, _normalize), convolutions_without_copies():
         yield
 
 

@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from keras_simclr import distribution
+from keras_simclr.ops.custom_gradient import custom_gradient
 
 
 def embed_micro_batches(embed, count, layers, other_variables):
@@ -104,7 +105,7 @@ def _on_tensorflow(embed, weights, states, count):
     def unfinished(index, *_):
         return index < count
 
-    @tf.custom_gradient
+    @custom_gradient
     def embed_all(*weights):
         def forward(index, states, before, results):
             before = [a.write(index, s) for a, s in zip(before, states, strict=True)]
@@ -133,7 +134,7 @@ def _on_tensorflow(embed, weights, states, count):
 
         return (results.stack(), *after), gradient
 
-    # Plain tensors: when run eagerly, `custom_gradient` would look for variables inside.
+    # Plain tensors, as the gradient is not recorded for variables.
     z, *states = embed_all(*map(tf.convert_to_tensor, weights))
     return z, states
 

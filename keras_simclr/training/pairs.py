@@ -26,6 +26,14 @@ def compare_pairs(loss: Any, z: Any) -> tuple[Any, Any]:
     return ops.cast(sum(losses) / len(losses), "float32"), ops.concatenate(correct)
 
 
+def weights_while_finite(total: Any, correct: Any) -> Any:
+    """Return a weight of 1 for each view, or of 0 once the total of the losses is not finite.
+
+    So the accuracy counts the steps before the first one with such a loss.
+    """
+    return ops.ones_like(correct) * ops.cast(ops.isfinite(total), correct.dtype)
+
+
 def loss_of_collapsed_model(loss: Any, num_embeddings: Any) -> Any:
     """Return the loss of 2N = `num_embeddings` embeddings that are all the same."""
     known = loss if isinstance(loss, NTXentLoss) else NTXentLoss()

@@ -24,7 +24,7 @@ from keras_simclr.keras_internals import (
 from keras_simclr.losses import NTXentLoss
 from keras_simclr.ops.fast_layers import fast_layers
 from keras_simclr.training.compilation import RecipeCompiler, check_rate_callbacks
-from keras_simclr.training.pairs import compare_pairs, loss_of_collapsed_model
+from keras_simclr.training.pairs import compare_pairs, loss_of_collapsed_model, weights_while_finite
 from keras_simclr.training.run_settings import config_of, digest, run_settings
 from keras_simclr.training.step import test_on_views, train_on_views, with_static_rank
 
@@ -198,10 +198,10 @@ class Trainer(RecipeCompiler):
         loss, correct = compare_pairs(used, y_pred)
         views = ops.cast(2 * ops.shape(y_pred)[0] * distribution.num_replicas(), "float32")
         collapsed = loss_of_collapsed_model(used, views)
-        self._contrastive_accuracy.update_state(correct)
-        self._relative_loss.update_state(
-            loss * distribution.loss_divisor() / collapsed, sample_weight=views * collapsed
-        )
+        relative = loss * distribution.loss_divisor() / collapsed
+        self._relative_loss.update_state(relative, sample_weight=views * collapsed)
+        weights = weights_while_finite(self._relative_loss.total, correct)
+        self._contrastive_accuracy.update_state(correct, weights)
         return loss + additional_losses(self)
 
     @distribution.run_in_scope

@@ -6,12 +6,12 @@ from keras_simclr.data.labels import check_labels, classes_of_dataset, count_cla
 ROWS = np.eye(3)[np.arange(6) % 3]
 
 BAD = {
-    "missing": (None, "Labels are missing"),
+    "missing": (None, "needs labels. Received: images without"),
     "fractional": (np.arange(24) / 2, "must be integers"),
     "infinite": (np.full(24, np.inf), "must be integers. Received: \\[inf"),
     "negative": (np.arange(24) % 3 - 1, "must not be negative"),
     "starting at 1": (np.arange(24) % 3 + 1, "must start at 0"),
-    "of one class": (np.zeros(24, int), "at least 2 classes"),
+    "of one class": (np.zeros(24, int), "Labels must contain at least 2"),
     "too few": (np.arange(20) % 2, "24 images and 20 labels"),
     "text": (np.array(["cat", "dog"] * 12), "must be numbers"),
     "views": (np.zeros((24, 12, 12, 3)), "second views"),
@@ -59,7 +59,7 @@ def test_integer_labels_are_refused_with_multi_label():
 
 
 def test_labels_beyond_the_number_of_classes_are_refused():
-    with pytest.raises(ValueError, match="below `num_classes`"):
+    with pytest.raises(ValueError, match="Labels must be below `num_classes`"):
         check_labels(np.arange(3), num_classes=2)
     with pytest.raises(ValueError, match="`num_classes` columns"):
         check_labels(ROWS, num_classes=2)

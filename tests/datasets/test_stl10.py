@@ -113,7 +113,12 @@ def test_images_without_their_labels_are_refused(data_dir):
 def test_without_files_the_error_says_what_to_put_where(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         load_stl10("unlabeled", tmp_path)
-    for words in ("stl10/stl10_binary.tar.gz", str(tmp_path / "stl10_binary.tar.gz"), "2.6 GB"):
+    for words in (
+        "STL-10 is missing. Received",
+        "stl10/stl10_binary.tar.gz",
+        str(tmp_path / "stl10_binary.tar.gz"),
+        "2.6 GB",
+    ):
         assert words in str(error.value)
 
 

@@ -77,7 +77,7 @@ def test_each_view_may_have_its_own_augmenter(make_model, labeled_images, tmp_pa
 
 
 def test_the_error_of_an_unbuilt_model_says_how_to_build_it(make_model):
-    with pytest.raises(ValueError, match="model.build"):
+    with pytest.raises(ValueError, match="must be built first.*model.build"):
         make_model().encoder  # noqa: B018
 
 
