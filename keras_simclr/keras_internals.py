@@ -286,6 +286,16 @@ def unsafe_deserialization():
         yield
 
 
+def without_all_reduce(optimizer):
+    """Return a context in which an optimizer does not sum gradients over TensorFlow's replicas.
+
+    With one replica that changes nothing, but TensorFlow registers the gradient of the sum for
+    ever, and with it the graph of the step.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return replaced(inner, "_all_reduce_sum_gradients", list)
+
+
 def record_gradient(function, *tensors):
     """Return the tensors that `function` returns; a `tf.GradientTape` uses the gradient with them.
 

@@ -127,7 +127,8 @@ def test_an_interval_is_returned_as_a_tuple(interval):
 @pytest.mark.parametrize("interval", [(0, 1), (2, 1), (1, 3), (1,), 1, None, "12"])
 def test_what_is_not_an_interval_of_positive_numbers_is_refused(interval):
     with pytest.raises(
-        ValueError, match="`scale` must be .*positive numbers of at most 2. Received: scale="
+        ValueError,
+        match=r"must be \(lower, upper\), positive numbers of at most 2. .* scale=",
     ):
         check_interval("scale", interval, max_=2)
 

@@ -4,9 +4,7 @@ import contextlib
 import io
 import json
 import os
-import struct
 import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
@@ -14,18 +12,6 @@ import numpy as np
 from keras_simclr.files import replacing
 
 RECORD = "record.json"
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    UnicodeError,
-    ValueError,
-)
 
 
 class DamagedFileError(ValueError):
@@ -61,7 +47,7 @@ def read_backup(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[st
         OSError: If the file cannot be opened.
     """
     with _opened(path) as archive:
-        record = json.loads(archive.read(RECORD))
+        record = _read_record(archive)
         arrays = {name: _read_array(archive, name) for name in record.pop("arrays")}
     return arrays, record
 
@@ -74,18 +60,42 @@ def read_record(path: str | os.PathLike) -> dict[str, Any]:
         OSError: If the file cannot be opened.
     """
     with _opened(path) as archive:
-        return json.loads(archive.read(RECORD))
+        return _read_record(archive)
 
 
 @contextlib.contextmanager
 def _opened(path):
-    """Open a zip file; whatever shows in the context that it is damaged is a DamagedFileError."""
+    """Open a zip file; any error in the context, whose cause is in the file, is a DamagedFileError.
+
+    Nothing is extracted to disk, and a file that would take more memory than it is long is refused.
+    """
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
+                _check_sizes(archive.infolist(), os.fstat(file.fileno()).st_size)
                 yield archive
-        except DAMAGE as error:
+        except Exception as error:
             raise DamagedFileError(f"{path} is damaged ({error}).") from error
+
+
+def _check_sizes(members, size):
+    """Raise a ValueError unless the members of a zip file fit into it, so are not compressed."""
+    stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+    if not stored or sum(member.file_size for member in members) > size:
+        raise ValueError(
+            "The members of a backup are not compressed. Received: members larger than the file. "
+            "Use another backup"
+        )
+
+
+def _read_record(archive):
+    record = json.loads(archive.read(RECORD))
+    if not isinstance(record, dict):
+        raise TypeError(
+            f"The record of a backup is a dict. Received: {type(record).__name__}. Use another "
+            "backup"
+        )
+    return record
 
 
 def _read_array(archive, name):

@@ -153,7 +153,8 @@ def set_callback_states(callbacks, states, arrays):
         if hasattr(callback, "set_state"):
             callback.set_state(states[key])
             continue
-        for name, value in states[key].items():
+        for name in _attributes(callback):  # no other attribute, whatever is in the file
+            value = states[key].get(name)
             if name == "best_weights" and value is not None:
                 value = [arrays[f"{key}_{i}"] for i in range(value)]
             setattr(callback, name, value)

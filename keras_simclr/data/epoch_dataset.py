@@ -1,5 +1,7 @@
 """Datasets with epochs of a fixed number of batches, which can start at any step."""
 
+import weakref
+
 import keras
 
 
@@ -36,3 +38,13 @@ class EpochDataset(keras.utils.PyDataset):
     def step_of(self, index):
         """Return the number, over all epochs, of the step of batch `index` of those left."""
         return self.epoch * self.steps_per_epoch + self.first_step + index
+
+
+def weakly(dataset):
+    """Return what Keras may keep of a dataset: a weak proxy if it is an `EpochDataset`.
+
+    TensorFlow never forgets a `PyDataset` that was read, and with it all images. The caller keeps
+    the dataset for as long as it is read.
+    """
+    is_proxy = type(dataset) is weakref.ProxyType
+    return weakref.proxy(dataset) if isinstance(dataset, EpochDataset) and not is_proxy else dataset

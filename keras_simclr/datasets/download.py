@@ -1,7 +1,9 @@
 """Downloads of large files, which are checked and unpacked completely or not at all."""
 
+import gzip
 import hashlib
 import http.client
+import lzma
 import os
 import shutil
 import ssl
@@ -18,6 +20,14 @@ from keras_simclr.files import move_into_place
 
 MEGABYTE = 2**20
 TIMEOUT = 60  # seconds without any data
+DAMAGE = (  # errors of `tarfile`, some of them undocumented
+    tarfile.TarError,
+    EOFError,
+    TypeError,
+    gzip.BadGzipFile,
+    lzma.LZMAError,
+    zlib.error,
+)
 NETWORK_ERRORS = (
     urllib.error.URLError,
     http.client.HTTPException,
@@ -146,7 +156,7 @@ def _extract(archive, source, names, target):
                 if content is not None:
                     with open(target / path.name, "wb") as file:
                         shutil.copyfileobj(content, file, MEGABYTE)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except DAMAGE as error:
         raise ValueError(
             f"{archive} is damaged. Received: {error}. Delete it and download it again."
         ) from error

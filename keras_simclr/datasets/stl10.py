@@ -19,7 +19,7 @@ FILES_OF_SPLIT = {
 FILES = [*sum(FILES_OF_SPLIT.values(), []), "class_names.txt"]
 SIZE, CHANNELS = 96, 3
 BYTES = SIZE * SIZE * CHANNELS  # per image
-FOLDS = 10
+FOLDS, CLASSES = 10, 10
 
 
 def load_stl10(
@@ -72,7 +72,7 @@ def load_stl10(
     images = _read_images(folder / f"{split}_X.bin")
     if split == "unlabeled":
         return images, None
-    labels = np.fromfile(folder / f"{split}_y.bin", "uint8").astype("int64") - 1
+    labels = _read_labels(folder / f"{split}_y.bin")
     if len(labels) != len(images):
         raise ValueError(
             f"{folder} must contain a label for each image. Received: {len(images)} images and "
@@ -80,7 +80,7 @@ def load_stl10(
         )
     if fold is None:
         return images, labels
-    indices = np.loadtxt(folder / "fold_indices.txt", dtype="int64", ndmin=2)[fold]
+    indices = _read_fold(folder / "fold_indices.txt", fold, len(images))
     return images[indices], labels[indices]
 
 
@@ -125,3 +125,27 @@ def _read_images(path):
         )
     planes = np.memmap(path, "uint8", mode="r").reshape(-1, CHANNELS, SIZE, SIZE)
     return planes.transpose(0, 3, 2, 1)  # channels are stored column by column
+
+
+def _read_labels(path):
+    labels = np.fromfile(path, "uint8").astype("int64")
+    if len(labels) and not 1 <= labels.min() <= labels.max() <= CLASSES:
+        raise ValueError(
+            f"{path} must contain labels from 1 to {CLASSES}. Received: {labels.min()} to "
+            f"{labels.max()}. Delete it and pass `download=True`."
+        )
+    return labels - 1
+
+
+def _read_fold(path, fold, count):
+    with open(path, "rb") as file:
+        lines = file.read().split(b"\n")[:FOLDS]
+    try:
+        indices = np.array([int(number) for number in lines[fold].split()])
+        np.arange(count)[indices]  # all of them are there
+    except (IndexError, ValueError) as error:
+        raise ValueError(
+            f"{path} must contain the indices of the images of {FOLDS} folds. Received: {error}. "
+            "Delete it and pass `download=True`."
+        ) from error
+    return indices

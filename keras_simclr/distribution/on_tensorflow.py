@@ -5,7 +5,11 @@ import contextlib
 import tensorflow as tf
 
 from keras_simclr.distribution.batch_norm import synchronized
-from keras_simclr.keras_internals import is_multi_worker, without_symbolic_build
+from keras_simclr.keras_internals import (
+    is_multi_worker,
+    without_all_reduce,
+    without_symbolic_build,
+)
 
 
 def initialize():
@@ -119,7 +123,8 @@ def training(model):
     TensorFlow cannot communicate between replicas in a loop.
     """
     if num_devices() == 1:
-        yield
+        with without_all_reduce(model.optimizer):
+            yield
         return
     for variable in (*model.variables, *model.optimizer.variables):
         if not isinstance(variable.value, tf.distribute.DistributedValues):

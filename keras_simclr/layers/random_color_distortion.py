@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from keras_simclr.layers.random_transform import RandomTransform, per_image
-from keras_simclr.ops.chunking import IMAGES_PER_ORDER, apply_in_order, clip
+from keras_simclr.ops.chunking import apply_in_order, clip
+from keras_simclr.ops.orders import IMAGES_PER_ORDER
 from keras_simclr.validation import check_number, check_probability
 
 TINY, HUGE = 1e-12, 1e30

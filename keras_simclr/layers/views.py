@@ -1,5 +1,6 @@
 """The views of a batch, as a pure function of the seeds of the layers and of the step."""
 
+import contextlib
 import inspect
 import warnings
 
@@ -10,6 +11,7 @@ from keras import ops
 from keras_simclr import distribution
 from keras_simclr.keras_internals import SEED_STATE, flatten_layers
 from keras_simclr.ops.compilation import compile_function
+from keras_simclr.ops.orders import shards
 
 STRIDE = 64  # draws from a generator that are reserved for one step
 STEPS = 2**24  # steps after which the draws of a generator repeat
@@ -54,12 +56,13 @@ def draw_views(
         second views.
     """
     count, *size = ops.shape(images)
+    is_sharded = not isinstance(num_shards, int) or num_shards * num_devices > 1
     accepted = inspect.signature(augmenter.call).parameters
     arguments = {"num_devices": num_devices} if "num_devices" in accepted else {}
     if takes_parameters(augmenter):
         with _states_at(augmenter, step, evaluation):
             parameters = augmenter.sample(num_views * count * num_shards, *size[:2])
-        if not isinstance(num_shards, int) or num_shards * num_devices > 1:
+        if is_sharded:
             parameters = keras.tree.map_structure(
                 lambda rows: (
                     None
@@ -73,7 +76,8 @@ def draw_views(
         images = ops.reshape(images, (num_devices, -1, *size))
         images = ops.concatenate([images] * num_views, axis=1)
         images = ops.reshape(images, (-1, *size))
-    with _states_at(augmenter, step, evaluation, shard_id):
+    whole = shards(count // num_devices) if is_sharded else contextlib.nullcontext()
+    with whole, _states_at(augmenter, step, evaluation, shard_id):
         return augmenter(images, training=True, **arguments)
 
 

@@ -9,6 +9,7 @@ from keras_simclr import distribution
 from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
 from keras_simclr.callbacks.resuming import find_backup, resumable
 from keras_simclr.callbacks.run_state import Run, plain_config
+from keras_simclr.data.epoch_dataset import weakly
 from keras_simclr.data.prepare import split_array
 from keras_simclr.data.prepare_labeled import prepare_labeled_data, prepare_validation_data
 from keras_simclr.keras_internals import EpochStart
@@ -224,14 +225,15 @@ def _describe_run(model, labeled, initial_epoch, **options):
     return Run(settings, digest(labeled.example[0]), initial_epoch, start)
 
 
-def _fit(classifier, dataset, callbacks, run, verbose, **arguments):
+def _fit(classifier, dataset, callbacks, run, verbose, validation_data, **arguments):
     with (
         distribution.training(classifier),
         fast_layers(classifier),
         resumable(callbacks, run),
     ):
         classifier.fit(
-            dataset,
+            weakly(dataset),
+            validation_data=weakly(validation_data),
             callbacks=all_callbacks(callbacks, run.start, dataset),
             verbose=verbose if distribution.is_main_process() else 0,
             shuffle=False,

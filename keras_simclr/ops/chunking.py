@@ -10,8 +10,8 @@ from keras import ops
 
 from keras_simclr import distribution
 from keras_simclr.ops.compilation import is_compiling
+from keras_simclr.ops.orders import IMAGES_PER_ORDER, chunk_size_in_shards
 
-IMAGES_PER_ORDER = 16  # consecutive images that share an order of steps; no chunk crosses them
 CACHED_VALUES = 2**20  # values of a chunk that fit into the cache of a CPU
 GPU_VALUES = 2**24  # values of a chunk on a GPU
 LARGE_BLOCK = 31 * 2**20  # bytes, just below the 32 MB up to which the C library adapts
@@ -211,7 +211,7 @@ def _map_on_torch(function, tensors, values_per_image):
 
 
 def _map_in_graph(function, tensors, values_per_image):
-    chunk_size = _fitting_chunk_size(values_per_image)
+    chunk_size = chunk_size_in_shards(_fitting_chunk_size(values_per_image))
     count = ops.shape(tensors[0])[0]
     if not is_compiling(*tensors):
         chunks = [slice(start, start + chunk_size) for start in range(0, count, chunk_size)]

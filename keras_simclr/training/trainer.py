@@ -9,6 +9,7 @@ from keras_simclr import distribution
 from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
 from keras_simclr.callbacks.resuming import find_backup, resumable
 from keras_simclr.callbacks.run_state import Run
+from keras_simclr.data.epoch_dataset import weakly
 from keras_simclr.data.inspection import images_of, is_array
 from keras_simclr.data.padding import pad_batches, remove_padding
 from keras_simclr.data.prepare import (
@@ -133,11 +134,11 @@ class Trainer(RecipeCompiler):
             resumable(callbacks, run),
         ):
             history = super().fit(
-                data.data,
+                weakly(data.data),
                 epochs=epochs,
                 verbose=verbose,
                 callbacks=all_callbacks(callbacks, run.start, data.own_dataset),
-                validation_data=validation_data,
+                validation_data=weakly(validation_data),
                 shuffle=False,
                 initial_epoch=initial_epoch,
                 steps_per_epoch=data.keras_steps,
@@ -248,14 +249,8 @@ class Trainer(RecipeCompiler):
         if not self.compiled:
             self.compile()
         with distribution.inference(self), end_of_data_expected(steps):
-            logs = super().evaluate(
-                data.data,
-                verbose=verbose,
-                steps=steps,
-                callbacks=callbacks,
-                return_dict=True,
-                **kwargs,
-            )
+            options = {"verbose": verbose, "steps": steps, "callbacks": callbacks, **kwargs}
+            logs = super().evaluate(weakly(data.data), return_dict=True, **options)
         logs = distribution.all_reduce_logs(logs)
         return logs if return_dict else flatten_metrics(self, logs)
 
@@ -288,7 +283,7 @@ class Trainer(RecipeCompiler):
         self.build((None, *data.first.shape[1:]))
         if distribution.num_devices() == distribution.num_replicas():  # every process predicts all
             with end_of_data_expected(steps):
-                return super().predict(data.data, steps=steps, **options)
+                return super().predict(weakly(data.data), steps=steps, **options)
         padded, counts = pad_batches(data.data)
         with distribution.inference(self):
             rows = super().predict(padded, steps=steps or data.steps_per_epoch, **options)

@@ -653,7 +653,9 @@ def test_a_model_of_other_shapes_is_refused(tmp_path):
     fit(tmp_path, delete_checkpoint=False)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile("adam", loss="mse")
-    with pytest.raises(ValueError, match="of shapes \\(3, 1\\) and \\(2, 1\\)"):
+    with pytest.raises(
+        ValueError, match=r"another model or optimizer.*shapes \(3, 1\) and \(2, 1\)"
+    ):
         options = {"epochs": 3, "verbose": 0, "callbacks": [BackupAndRestore(tmp_path)]}
         model.fit(np.ones((4, 3)), np.ones((4, 1)), **options)
 

@@ -1,7 +1,11 @@
+import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from keras_simclr.callbacks.backup_file import (
     DamagedFileError,
@@ -81,3 +85,83 @@ def test_arrays_of_objects_are_refused(tmp_path):
     with pytest.raises(ValueError, match="allow_pickle"):
         write_backup(tmp_path / "file.backup", {"code": np.array([print])}, {})
     assert list(tmp_path.iterdir()) == []
+
+
+def crafted(path, members, **options):
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def test_a_small_file_that_unpacks_to_much_is_refused(path):
+    zeros = {"record.json": b"0" * 10_000_000}
+    crafted(path, zeros, compression=zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 20_000
+    with pytest.raises(DamagedFileError, match="members larger than the file"):
+        read_record(path)
+
+
+def test_members_that_share_their_bytes_are_refused(path):
+    crafted(path, {"record.json": b"0" * 1000, "a.npy": b""})
+    data = path.read_bytes()
+    length = (1000).to_bytes(4, "little")
+    second = data.rindex(b"PK\x01\x02")
+    sizes = slice(second + 20, second + 28)
+    path.write_bytes(data[: sizes.start] + 2 * length + data[sizes.stop :])
+    with pytest.raises(DamagedFileError, match="is damaged"):
+        read_backup(path)
+
+
+def test_a_record_that_is_no_dict_is_refused(path):
+    crafted(path, {"record.json": "[1]"})
+    with pytest.raises(DamagedFileError, match="The record of a backup is a dict. Received: list"):
+        read_record(path)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/../../outside"])
+def test_reading_writes_nothing_wherever_a_member_points(path, name):
+    record = json.dumps({"arrays": [name]})
+    crafted(path, {"record.json": record, f"{name}.npy": b"code"})
+    before = sorted(path.parent.parent.rglob("*"))
+    with pytest.raises(DamagedFileError, match="is damaged"):
+        read_backup(path)
+    assert sorted(path.parent.parent.rglob("*")) == before
+
+
+def test_a_pickle_in_a_backup_is_refused(path):
+    file = io.BytesIO()
+    np.save(file, np.array([print], dtype=object), allow_pickle=True)
+    crafted(path, {"record.json": '{"arrays": ["a"]}', "a.npy": file.getvalue()})
+    with pytest.raises(DamagedFileError, match="allow_pickle"):
+        read_backup(path)
+
+
+def test_an_array_that_claims_to_be_huge_is_refused(path):
+    file = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": (2**45,)}
+    np.lib.format.write_array_header_1_0(file, header)
+    crafted(path, {"record.json": '{"arrays": ["a"]}', "a.npy": file.getvalue()})
+    with pytest.raises(DamagedFileError, match="is damaged"):
+        read_backup(path)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[*HealthCheck])
+@given(record=JSON | st.fixed_dictionaries({"arrays": JSON}), content=st.binary(), data=st.data())
+def test_any_record_and_any_array_is_read_or_found_to_be_damaged(tmp_path, record, content, data):
+    names = record["arrays"] if isinstance(record, dict) and "arrays" in record else ["a"]
+    first = names[0] if names and isinstance(names, list) else "a"
+    header = data.draw(st.sampled_from([b"", b"\x93NUMPY\x01\x00v\x00", b"\x93NUMPY\x02\x00"]))
+    path = tmp_path / "file.backup"
+    crafted(path, {"record.json": json.dumps(record), f"{first}.npy": header + content})
+    try:
+        read_backup(path)
+    except DamagedFileError:
+        pass
+    else:
+        assert isinstance(read_record(path), dict)

@@ -23,7 +23,10 @@ BAD = {
     "infinite": (with_value(np.inf), "NaN or infinity in image 5"),
     "none": (GOOD[:0], "at least one image"),
     "a single one": (GOOD[:1], "at least 2 images"),
-    "without channels": (GOOD[..., 0], "images\\[..., None\\]"),
+    "without channels": (
+        GOOD[..., 0],
+        "must have shape \\(N, height, width, channels\\).*images\\[..., None\\]",
+    ),
     "flat rows": (GOOD.reshape(8, -1), "reshape\\(-1, height, width, channels\\)"),
     "of different sizes": (np.array([GOOD[0], GOOD[1, :6]], dtype=object), "np.stack"),
     "two views each": (np.stack([GOOD, GOOD]), "the model creates the views"),

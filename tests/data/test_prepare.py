@@ -51,7 +51,7 @@ def test_a_batch_size_that_is_not_a_positive_integer_is_refused(size):
 
 
 def test_a_batch_size_above_the_number_of_images_is_refused():
-    with pytest.raises(ValueError, match="batch_size=9 with 8 images"):
+    with pytest.raises(ValueError, match="must not exceed the number of images.*=9 with 8"):
         prepare(GOOD, batch_size=9)
 
 

@@ -5,6 +5,8 @@ import socket
 import tarfile
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from keras_simclr.datasets.download import download_file, unpack_files
 
@@ -110,8 +112,8 @@ def test_a_missing_file_is_a_connection_error(server, content, path, md5):
         download_file(f"{server.url}/gone", path, md5(content))
 
 
-def tar_of(path, *members):
-    with tarfile.open(path, "w:gz") as tar:
+def tar_of(path, *members, mode="w:gz"):
+    with tarfile.open(path, mode) as tar:
         for name, content in members:
             member = tarfile.TarInfo(name)
             if content is None:
@@ -179,3 +181,24 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     archive = tar_of(tmp_path / "a.tgz", ("set/a.bin", b"a"))
     with pytest.raises(ValueError, match=r"an archive without \['b.bin'\]"):
         unpack_files(archive, tmp_path / "set", ["a.bin", "b.bin"])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[*HealthCheck])
+@given(
+    mode=st.sampled_from(["w", "w:gz", "w:bz2", "w:xz"]),
+    name=st.sampled_from(["set/a.bin", "../a.bin", "set/" + 120 * "n"]),
+    changes=st.lists(st.tuples(st.integers(0, 1500), st.integers(0, 255)), max_size=8),
+    kept=st.integers(0, 3000),
+)
+def test_any_archive_is_unpacked_or_refused(tmp_path, mode, name, changes, kept):
+    archive = tar_of(tmp_path / "a.tar", ("set/a.bin", b"a" * 700), (name, b"b"), mode=mode)
+    data = bytearray(archive.read_bytes()[:kept])
+    for place, value in changes:
+        data[place : place + 1] = bytes([value]) if place < len(data) else b""
+    archive.write_bytes(data)
+    try:
+        unpack_files(archive, tmp_path / "set", ["a.bin"])
+    except ValueError as error:
+        assert "Received: " in str(error)
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert found <= {"a.tar", "set", "set/a.bin"}

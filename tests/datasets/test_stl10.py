@@ -3,6 +3,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from keras_simclr.datasets import load_stl10
 
@@ -75,10 +77,10 @@ def test_indices_of_folds_may_exceed_a_byte(tmp_path):
     folder = tmp_path / "stl10_binary"
     folder.mkdir()
     (folder / "train_X.bin").write_bytes(bytes(300 * 27648))
-    np.arange(300).astype("uint8").tofile(folder / "train_y.bin")
+    (np.arange(300) % 7 + 1).astype("uint8").tofile(folder / "train_y.bin")
     (folder / "fold_indices.txt").write_text("299 298\n" * 10)
     _, labels = load_stl10("train", tmp_path, fold=9)
-    assert labels.tolist() == [299 - 256 - 1, 298 - 256 - 1]
+    assert labels.tolist() == [299 % 7, 298 % 7]
 
 
 @pytest.mark.parametrize("fold", [-1, 10, 0.5])
@@ -108,6 +110,41 @@ def test_images_without_their_labels_are_refused(data_dir):
     (data_dir / "stl10_binary" / "test_y.bin").write_bytes(bytes([1, 2, 3]))
     with pytest.raises(ValueError, match="10 images and 3 labels"):
         load_stl10("test", data_dir)
+
+
+@pytest.mark.parametrize("label", [0, 11, 255])
+def test_labels_beyond_the_ten_classes_are_refused(data_dir, label):
+    (data_dir / "stl10_binary" / "test_y.bin").write_bytes(bytes([1, *[label] * 9]))
+    with pytest.raises(ValueError, match="must contain labels from 1 to 10. Received: "):
+        load_stl10("test", data_dir)
+
+
+@pytest.mark.parametrize(
+    "text", ["0 1\n" * 9, "0 20\n" * 10, "-1 0\n" * 10, "0 one\n" * 10, "\xff"]
+)
+def test_folds_of_other_images_are_refused(data_dir, text):
+    (data_dir / "stl10_binary" / "fold_indices.txt").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match="must contain the indices of the images of 10 folds"):
+        load_stl10("train", data_dir, fold=9)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[*HealthCheck])
+@given(
+    images=st.integers(0, 30).map(lambda size: bytes(size * 27648 // 10)),
+    labels=st.binary(max_size=5) | st.integers(0, 3).map(lambda count: b"\x01" * count),
+    folds=st.text(max_size=20) | st.text("0123 \n-.", max_size=30),
+)
+def test_any_files_are_read_or_refused(data_dir, images, labels, folds):
+    folder = data_dir / "stl10_binary"
+    (folder / "train_X.bin").write_bytes(images)
+    (folder / "train_y.bin").write_bytes(labels)
+    (folder / "fold_indices.txt").write_text(folds, encoding="utf-8")
+    try:
+        found, indices = load_stl10("train", data_dir, fold=0)
+    except ValueError as error:
+        assert "Received: " in str(error)
+    else:
+        assert len(found) == len(indices)
 
 
 def test_without_files_the_error_says_what_to_put_where(tmp_path):

@@ -74,6 +74,13 @@ def test_moving_statistics_agree_with_one_device(devices, runs, one):
         np.testing.assert_allclose(runs[devices][0][name], one[name], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("devices", [2, 4])
+def test_views_are_the_same_where_a_device_has_no_multiple_of_16_images(devices, runs, one):
+    found = runs[devices][0]
+    assert found["odd_loss"] == pytest.approx(one["odd_loss"], rel=1e-5)
+    assert largest_difference(found, one, "odd_gradient") < 1e-3
+
+
 def test_the_gradient_of_z_agrees_with_one_device(one, two):
     assert two["z_loss"] == pytest.approx(one["z_loss"], rel=1e-5)
     assert largest_difference(two, one, "z_gradient") < 1e-5

@@ -201,7 +201,9 @@ def test_a_wrong_argument_raises(arguments, received):
 
 
 def test_images_too_small_to_be_cropped_raise():
-    with pytest.raises(ValueError, match=r"at least 4 pixels .*Received: shape=\(2, 8, 3, 3\)"):
+    with pytest.raises(
+        ValueError, match="of at least 4 pixels to be cropped.*Received: shape=.2, 8"
+    ):
         SimCLRAugmenter(8)(np.zeros((2, 8, 3, 3), "uint8"))
 
 

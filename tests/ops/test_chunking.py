@@ -7,7 +7,6 @@ from keras import ops
 
 from keras_simclr.ops.chunking import (
     CACHED_VALUES,
-    IMAGES_PER_ORDER,
     apply_in_order,
     clip,
     map_chunks,
@@ -16,6 +15,7 @@ from keras_simclr.ops.chunking import (
     where_selected,
 )
 from keras_simclr.ops.compilation import compile_function
+from keras_simclr.ops.orders import IMAGES_PER_ORDER
 
 
 def eager(function):
