@@ -276,3 +276,49 @@ def test_convolutions_and_pooling_compute_the_same_without_copies():
     with keras_internals.convolutions_without_copies():
         found = keras.ops.convert_to_numpy(model(images))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_method_that_is_replaced_twice_comes_back():
+    layer = layers.Activation("relu")
+    before = layer.call
+    with keras_internals.replaced(layer, "call", lambda inputs: 1):
+        with keras_internals.replaced(layer, "call", lambda inputs: 2):
+            assert layer.call(0) == 2
+        assert layer.call(0) == 1
+    assert layer.call == before
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's optimizers")
+def test_an_optimizer_sums_its_gradients_by_a_method_that_can_be_replaced():
+    import tensorflow as tf
+
+    @tf.function
+    def step():
+        optimizer.apply([tf.constant([1.0])], [variable])
+
+    optimizer, variable = keras.optimizers.SGD(1.0), keras.Variable([0.0])
+    optimizer.build([variable])
+    with keras_internals.without_all_reduce(optimizer):
+        operations = step.get_concrete_function().graph.get_operations()
+        step()
+    assert "IdentityN" not in [one.type for one in operations]  # which has the gradient of the sum
+    assert variable.numpy() == [-1.0]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's gradient tape")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_gradient_tape_uses_the_gradient_that_was_recorded(compiled):
+    import tensorflow as tf
+
+    def function(x):
+        return (x * x, x), lambda upstream, _: upstream * 7.0
+
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            square, _ = keras_internals.record_gradient(function, x)
+            total = 2.0 * square
+        return tape.gradient(total, x)
+
+    used = tf.function(gradient) if compiled else gradient
+    assert used(tf.constant(3.0)).numpy() == 14.0

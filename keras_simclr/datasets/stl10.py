@@ -141,9 +141,10 @@ def _read_fold(path, fold, count):
     with open(path, "rb") as file:
         lines = file.read().split(b"\n")[:FOLDS]
     try:
-        indices = np.array([int(number) for number in lines[fold].split()])
+        first, *others = lines[fold].split()
+        indices = np.array([int(first), *map(int, others)], "uint64")
         np.arange(count)[indices]  # all of them are there
-    except (IndexError, ValueError) as error:
+    except (IndexError, OverflowError, ValueError) as error:
         raise ValueError(
             f"{path} must contain the indices of the images of {FOLDS} folds. Received: {error}. "
             "Delete it and pass `download=True`."
