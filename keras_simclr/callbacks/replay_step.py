@@ -141,7 +141,8 @@ class Record:
         return loss
 
     def _apply(self, gradients, trainable_variables=None):
-        self.gradients = [None if g is None else ops.convert_to_numpy(g) for g in gradients]
+        present = (0.0 if g is None else ops.convert_to_numpy(g) for g in gradients)
+        self.gradients = [np.asarray(gradient, "float64") for gradient in present]
 
     def rows(self, variables: list, scale: float) -> list[tuple[str, float, int, float]]:
         """Return name, largest output, number of bad outputs and gradient norm of each layer.
@@ -151,7 +152,7 @@ class Record:
             scale: Loss scale of the gradients.
         """
         pairs = zip(variables, self.gradients, strict=True)
-        of_variable = {id(v): 0.0 if g is None else np.sum(np.square(g / scale)) for v, g in pairs}
+        of_variable = {id(v): np.sum(np.square(g / scale)) for v, g in pairs}
         rows = []
         for layer, largest, bad in self.outputs.values():
             squares = [of_variable.get(id(v), 0.0) for v in layer.trainable_variables]

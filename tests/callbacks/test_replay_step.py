@@ -65,7 +65,7 @@ def error_of(**arguments):
     return str(caught.value)
 
 
-def test_the_error_names_the_step_and_the_epoch():
+def test_the_error_names_the_step_and_the_epoch(compiled):
     assert "in step 3 of epoch 1." in error_of()
 
 
@@ -85,7 +85,7 @@ def test_the_error_names_the_step_if_a_later_loss_is_finite_again(monkeypatch):
         model.fit(IMAGES, **options)
 
 
-def test_the_replayed_step_names_the_first_layer(capsys):
+def test_the_replayed_step_names_the_first_layer(capsys, compiled):
     said = error_of(callbacks=[ReplayStep(epoch=1, step=3)])
     assert "Step 3 of epoch 1, replayed: the loss is nan, the learning rate 0.01" in said
     assert "the images are from 0 to 199" in said
