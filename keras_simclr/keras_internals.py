@@ -318,3 +318,10 @@ def is_functional(layer):
     from keras.src.models.functional import Functional
 
     return isinstance(layer, (Functional, keras.Sequential))
+
+
+def object_graph(serialized):
+    """Return the `TrackableObjectGraph` of a TensorFlow checkpoint from its bytes."""
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+    return TrackableObjectGraph.FromString(serialized)
