@@ -91,3 +91,30 @@ def size_pair(image_size):
             f"image_size={image_size!r}."
         )
     return tuple(int(side) for side in pair)
+
+
+def check_normalization(normalization, channels=None):
+    """Return (mean, deviation) with tuples for lists, or raise a ValueError.
+
+    Args:
+        normalization: (mean, deviation), each a number or a sequence of one number per channel.
+        channels: Number of channels. Defaults to None: any.
+    """
+    is_two = isinstance(normalization, (tuple, list)) and len(normalization) == 2
+    parts = (
+        [tuple(p) if isinstance(p, (tuple, list)) else p for p in normalization] if is_two else []
+    )
+    values = [part if isinstance(part, tuple) else (part,) for part in parts]
+    lengths = {len(part) for part in parts if isinstance(part, tuple)}
+    valid = is_two and all(values) and all(map(is_number, sum(values, ())))
+    if not valid or min(values[1]) <= 0 or len(lengths) > 1:
+        raise ValueError(
+            "`normalization` must be (mean, standard deviation) of images in [0, 1], each a number "
+            f"or one number per channel. Received: normalization={normalization!r}."
+        )
+    if channels is not None and lengths - {channels}:
+        raise ValueError(
+            f"`normalization` must have one number for each of the {channels} channels. Received: "
+            f"normalization={normalization!r}."
+        )
+    return tuple(parts)

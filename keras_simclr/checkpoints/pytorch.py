@@ -46,7 +46,7 @@ def read_safetensors(
         import safetensors
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "safetensors is needed to read this file: pip install \"keras-simclr[checkpoints]\"."
+            'safetensors is needed to read this file: pip install "keras-simclr[checkpoints]".'
         ) from error
     try:
         with safetensors.safe_open(path, framework="numpy") as file:

@@ -72,9 +72,7 @@ def _index(prefix):
     return prefix.with_name(f"{prefix.name}.index")
 
 
-def read_arrays(
-    prefix: Path, wanted: Callable[[str], bool] | None = None
-) -> dict[str, np.ndarray]:
+def read_arrays(prefix: Path, wanted: Callable[[str], bool] | None = None) -> dict[str, np.ndarray]:
     """Read a checkpoint into arrays by name; in a SavedModel, by the names of attributes.
 
     Args:

@@ -1,5 +1,8 @@
 """Models: `SimCLR` and its parts."""
 
+from keras_simclr.models.feature_maps import feature_maps as feature_maps
+from keras_simclr.models.presets import LoadedCheckpoint as LoadedCheckpoint
+from keras_simclr.models.presets import load_checkpoint as load_checkpoint
 from keras_simclr.models.projection_head import ProjectionHead as ProjectionHead
 from keras_simclr.models.resnet import ResNet as ResNet
 from keras_simclr.models.simclr import SimCLR as SimCLR

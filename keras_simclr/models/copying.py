@@ -76,9 +76,14 @@ def _uncopyable(model):
 def _live_configs(model):
     """Let configs refer to the classes of a live model and contain its Python lambdas.
 
+    Keras finds its own classes without help, and gives some layers and operations the same name.
     Initializers draw seeds when they are created; the user's random state is not affected.
     """
-    classes = {type(layer).__name__: type(layer) for layer in flatten_layers(model)}
+    classes = {
+        type(layer).__name__: type(layer)
+        for layer in flatten_layers(model)
+        if not type(layer).__module__.startswith("keras.")
+    }
     scope = keras.saving.custom_object_scope(classes)
     with scope, unsafe_deserialization(), python_random(0):
         yield

@@ -3,10 +3,12 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from keras_simclr.keras_internals import flatten_layers
 from keras_simclr.models.resnet import ResNet
+from keras_simclr.validation import check_normalization
 
 
 def build_encoder(
@@ -50,10 +52,8 @@ def build_encoder(
 
 def _resnet_encoder(resnet, image_shape, value_range, dtype):
     height, width, channels = image_shape
-    lower, upper = value_range
-    scale = 1 / (upper - lower)
     inputs = keras.Input((None, None, channels), name="images")
-    rescaling = layers.Rescaling(scale, -lower * scale, dtype="float32", name="to_unit_range")
+    rescaling = _rescaling(value_range, resnet.normalization, channels)
     global_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype or global_policy)
     try:
@@ -61,6 +61,17 @@ def _resnet_encoder(resnet, image_shape, value_range, dtype):
     finally:
         keras.config.set_dtype_policy(global_policy)
     return keras.Model(inputs, _pool(features), name="encoder")
+
+
+def _rescaling(value_range, normalization, channels):
+    """Return the layer that scales images to [0, 1] and then, if asked to, normalizes them."""
+    lower, upper = value_range
+    scale = 1 / (upper - lower)
+    offset = -lower * scale
+    if normalization is not None:
+        mean, deviation = map(np.array, check_normalization(normalization, channels))
+        scale, offset = (scale / deviation).tolist(), ((offset - mean) / deviation).tolist()
+    return layers.Rescaling(scale, offset, dtype="float32", name="to_unit_range")
 
 
 def traced_backbone(backbone: Any, image_shape: tuple[int, int, int]) -> Any:

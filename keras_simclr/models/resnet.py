@@ -7,7 +7,12 @@ from collections.abc import Callable
 import keras
 from keras import layers, ops
 
-from keras_simclr.validation import check_choice, check_number, check_positive_integer
+from keras_simclr.validation import (
+    check_choice,
+    check_normalization,
+    check_number,
+    check_positive_integer,
+)
 from keras_simclr.view_size import is_small_view
 
 CHANNELS_LAST = {"data_format": "channels_last"}  # regardless of Keras' global setting
@@ -21,6 +26,7 @@ BLOCKS_PER_STAGE = {
 }
 MIN_BOTTLENECK_DEPTH = 50
 STEMS = ("auto", "cifar", "imagenet")
+STYLES = ("simclr", "torchvision")
 MIN_SQUEEZED_WIDTH = 32
 
 
@@ -43,6 +49,12 @@ class ResNet:
         stem: "cifar" (3x3 convolution of stride 1, no pooling), "imagenet" (7x7 of stride 2, then
             pooling), or "auto": the former for views of at most 32 pixels per side, otherwise the
             latter. Defaults to "auto".
+        style: "simclr", or "torchvision" for weights that were trained in PyTorch: pooling in the
+            stem then pads all four sides, and the first stage of depths 18 and 34 has no
+            convolution in its shortcut. Defaults to "simclr".
+        normalization: (mean, standard deviation) of images in [0, 1], each a number or a tuple of
+            one number per channel, which the encoder subtracts and divides by. Defaults to None:
+            the network receives [0, 1], as in the papers.
 
     Raises:
         ValueError: If an argument is invalid.
@@ -63,9 +75,20 @@ class ResNet:
     width: int = 1
     sk_ratio: float = 0
     stem: str = "auto"
+    style: str = "simclr"
+    normalization: tuple[float | tuple[float, ...], float | tuple[float, ...]] | None = None
 
     def __post_init__(self):
         """Check the arguments."""
+        check_choice("style", self.style, STYLES)
+        if self.style == "torchvision" and self.sk_ratio:
+            raise ValueError(
+                "`sk_ratio` must be 0 in the style of torchvision, which has no selective kernels. "
+                f"Received: sk_ratio={self.sk_ratio}."
+            )
+        if self.normalization is not None:
+            checked = check_normalization(self.normalization)
+            object.__setattr__(self, "normalization", checked)
         check_choice("depth", self.depth, tuple(BLOCKS_PER_STAGE))
         check_positive_integer("width", self.width)
         check_number("sk_ratio", self.sk_ratio, 0, 1)
@@ -75,6 +98,11 @@ class ResNet:
     def is_wide_or_selective(self) -> bool:
         """Whether this is one of the second paper's larger networks."""
         return self.width > 1 or self.sk_ratio > 0
+
+    @property
+    def output_dim(self) -> int:
+        """D, the channels of the last feature map."""
+        return (2048 if self.depth >= MIN_BOTTLENECK_DEPTH else 512) * self.width
 
     def for_view_size(self, height: int, width: int) -> Callable:
         """Return the network for views of this size.
@@ -135,8 +163,14 @@ def _feature_map(resnet, x):
         for block in range(blocks):
             strides = 2 if stage > 0 and block == 0 else 1
             name = f"stage{stage + 1}_block{block + 1}"
-            x = _block(resnet, x, filters, strides, name, new_width=block == 0)
+            x = _block(resnet, x, filters, strides, name, _has_shortcut(resnet, stage, block))
     return x
+
+
+def _has_shortcut(resnet, stage, block):
+    """Return whether the shortcut of a block has a convolution."""
+    keeps_shape = stage == 0 and resnet.depth < MIN_BOTTLENECK_DEPTH
+    return block == 0 and not (keeps_shape and resnet.style == "torchvision")
 
 
 def _stem(resnet, x):
@@ -149,13 +183,17 @@ def _stem(resnet, x):
         x = _conv_bn(x, filters, 3, name="stem", index=3)
     else:
         x = _conv_bn(x, filters, 7, strides=2, name="stem")
-    return layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool", **CHANNELS_LAST)(x)
+    padding = "same"
+    if resnet.style == "torchvision":  # zeros never win, as they follow a ReLU
+        x = layers.ZeroPadding2D(1, name="stem_pool_pad", **CHANNELS_LAST)(x)
+        padding = "valid"
+    return layers.MaxPooling2D(3, 2, padding, name="stem_pool", **CHANNELS_LAST)(x)
 
 
-def _block(resnet, x, filters, strides, name, new_width):
+def _block(resnet, x, filters, strides, name, has_shortcut):
     is_bottleneck = resnet.depth >= MIN_BOTTLENECK_DEPTH
     shortcut = x
-    if new_width:
+    if has_shortcut:
         filters_out = 4 * filters if is_bottleneck else filters
         shortcut = _shortcut(resnet, x, filters_out, strides, f"{name}_shortcut")
     path = _bottleneck_path if is_bottleneck else _basic_path
