@@ -50,8 +50,8 @@ def load_arrays(
         raise FileNotFoundError(f"There is no checkpoint at {str(path)!r}.")
     if path.is_dir():
         raise FileNotFoundError(
-            f"The folder {str(path)!r} contains no checkpoint. It must contain a file `checkpoint`, "
-            "one file that ends in .index, or a `saved_model.pb` with its folder `variables`. "
+            f"The folder {str(path)!r} contains no checkpoint. It must contain a file "
+            "`checkpoint`, one file that ends in .index, or a `saved_model.pb` and `variables`. "
             f"Received: {sorted(entry.name for entry in path.iterdir())[:10]}."
         )
     if pytorch.is_safetensors(path):

@@ -136,7 +136,7 @@ def _contains_code(path, name):
 def _damaged(path, error):
     reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
     return ValueError(
-        f"The file {str(path)!r} is damaged, or not a file of weights ({reason}). Download it again."
+        f"The file {str(path)!r} is damaged, or contains no weights ({reason}). Download it again."
     )
 
 

@@ -72,10 +72,11 @@ def _tf1_parts(names):
     }
     parts = {}
     for name, match in matches.items():
-        key = match and (match.group(1), int(match.group(2) or 0))
-        if key in places:
-            kind = "conv" if key[0] == "conv2d" else "bn"
-            parts[name] = Part(*places[key], kind, (key[1],), match.group(3))
+        if match and (match.group(1), int(match.group(2) or 0)) in places:
+            layer, number = match.group(1), int(match.group(2) or 0)
+            block, in_shortcut = places[layer, number]
+            kind = "conv" if layer == "conv2d" else "bn"
+            parts[name] = Part(block, in_shortcut, kind, (number,), match.group(3))
     return parts
 
 
@@ -173,10 +174,10 @@ def _port_part(name, arrays):
     kind, weights = ("conv", CONV_WEIGHTS) if arrays[name].ndim == 4 else ("bn", NORM_WEIGHTS)
     weight = weights.get(name.rpartition(".")[2])
     stem, match = PORT_STEM.fullmatch(name), PORT_BLOCK.fullmatch(name)
-    if weight is None or not (stem or match):
-        return None
-    if stem:
+    if weight is not None and stem:
         return Part(None, False, kind, (int(stem.group(1)),), weight)
+    if weight is None or match is None:
+        return None
     stage, block, path, layer, _ = match.groups()
     layer = layer.replace("main_conv", "0").replace("mixing_conv", "1")
     order = tuple(map(int, re.findall(r"\d+", layer)))

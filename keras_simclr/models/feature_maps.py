@@ -6,6 +6,12 @@ import keras
 
 from keras_simclr.models.resnet import ResNet
 
+OTHER_OUTPUTS = {
+    "stem_conv": "initial_conv",
+    "stem_conv3": "initial_conv",
+    "stem_pool": "initial_max_pool",
+    "h": "final_avg_pool",
+}
 BLOCK_OUTPUT = re.compile(r"stage(\d)_block(\d+)_out")
 
 
@@ -38,12 +44,7 @@ def feature_maps(encoder: keras.Model) -> keras.Model:
         if (match := BLOCK_OUTPUT.fullmatch(name))
     )
     found = {f"block_group{stage}": name for stage, _, name in blocks}  # the last of each stage
-    for key, candidates in {
-        "initial_conv": ("stem_conv3", "stem_conv"),
-        "initial_max_pool": ("stem_pool",),
-        "final_avg_pool": ("h",),
-    }.items():
-        found.update({key: name for name in candidates if name in names})
+    found |= {OTHER_OUTPUTS[name]: name for name in names & set(OTHER_OUTPUTS)}
     if len(found) < 6:
         raise ValueError(
             f"`encoder` must be the encoder of a `SimCLR` with a `{ResNet.__name__}`. Received: "

@@ -127,14 +127,14 @@ def _check_all_known(names: Iterable[str]):
 def unknown_network(what: str) -> ValueError:
     """Return the error for a checkpoint of an unknown network."""
     return ValueError(
-        "The checkpoint must be of a ResNet-18, 34, 50, 101, 152 or 200 of this package, with names "
-        f"like {KNOWN_LAYOUTS}. Received: {what}."
+        "The checkpoint must be of a ResNet-18, 34, 50, 101, 152 or 200 as this package has, with "
+        f"names like {KNOWN_LAYOUTS}. Received: {what}."
     )
 
 
 def _group(parts):
     """Return {(block, in_shortcut, kind): [{weight: name} of each layer, in order]}."""
-    groups = collections.defaultdict(lambda: collections.defaultdict(dict))
+    groups: Any = collections.defaultdict(lambda: collections.defaultdict(dict))
     for name, part in parts.items():
         groups[part.block, part.in_shortcut, part.kind][part.order][part.weight] = name
     found = {key: [layers[order] for order in sorted(layers)] for key, layers in groups.items()}
@@ -189,8 +189,8 @@ def _named_layers(groups):
     """Yield the names of the encoder's layers and {weight: name} of each."""
     for (block, in_shortcut, kind), layers in groups.items():
         if block is None:
-            names = [kind] if len(layers) == 1 else [f"{kind}{i + 1}" for i in range(len(layers))]
-            prefix = "stem"
+            prefix, numbers = "stem", ("",) if len(layers) == 1 else ("1", "2", "3")
+            names = tuple(f"{kind}{number}" for number in numbers)
         else:
             prefix = f"stage{block[0] + 1}_block{block[1] + 1}"
             convs = len(groups[block, False, "conv"])
