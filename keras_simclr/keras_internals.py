@@ -10,6 +10,7 @@ import threading
 import warnings
 
 import keras
+import numpy as np
 
 _callers: dict[int, int] = {}  # threads in `calling`, by the id of the model
 _callers_lock = threading.Lock()
@@ -325,3 +326,30 @@ def object_graph(serialized):
     from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
     return TrackableObjectGraph.FromString(serialized)
+
+
+@contextlib.contextmanager
+def zero_initial_weights():
+    """Let the layers that this thread builds start at zero, as their weights will be replaced.
+
+    Random ones take long, above all on JAX, which compiles their generator for each shape.
+    """
+    classes = (keras.initializers.VarianceScaling, keras.initializers.RandomNormal)
+    originals = {cls: cls.__call__ for cls in classes}
+    thread = threading.get_ident()
+
+    def patched(original):
+        def call(initializer, shape, dtype=None):
+            if threading.get_ident() != thread:
+                return original(initializer, shape, dtype)
+            return keras.ops.convert_to_tensor(np.zeros(shape, "float32"), dtype)
+
+        return call
+
+    for cls, original in originals.items():
+        cls.__call__ = patched(original)
+    try:
+        yield
+    finally:
+        for cls, original in originals.items():
+            cls.__call__ = original

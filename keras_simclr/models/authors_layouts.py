@@ -1,7 +1,6 @@
 """Names of arrays in checkpoints of the authors' code and of PyTorch ports of it."""
 
 import re
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from keras_simclr.models.torch_layouts import (
 )
 
 TF1_LAYER = re.compile(r"base_model/(conv2d|batch_normalization)(?:_(\d+))?/(\w+)")
+KINDS = {"conv2d": "conv", "batch_normalization": "bn"}
 TF2_ROOT = "resnet_model/"
 TF2_STEM = re.compile(r"initial_conv_relu_max_pool/(\d+)/(conv2d|bn)/(\w+)")
 TF2_BLOCK = re.compile(
@@ -58,43 +58,39 @@ def tf1_network(arrays: dict[str, np.ndarray]) -> Network | None:
 
 def _tf1_parts(names):
     """Return the part of each array: TF1 numbers layers in the order in which they are called."""
-    matches = {name: TF1_LAYER.fullmatch(name) for name in names}
-    numbers = {
-        kind: sorted({int(m.group(2) or 0) for m in matches.values() if m and m.group(1) == kind})
+    matches = {name: match for name in names if (match := TF1_LAYER.fullmatch(name))}
+    layers = {name: (match[1], int(match[2] or 0)) for name, match in matches.items()}
+    convs, norms = (
+        sorted(layer for layer in set(layers.values()) if layer[0] == kind)
         for kind in ("conv2d", "batch_normalization")
+    )
+    conv_places, norm_places = _call_order(len(convs), len(norms))
+    places = dict(zip(convs + norms, conv_places + norm_places, strict=True))
+    return {
+        name: Part(
+            places[layer][0], places[layer][1], KINDS[layer[0]], (layer[1],), matches[name][3]
+        )
+        for name, layer in layers.items()
     }
-    convs, norms = _call_order(len(numbers["conv2d"]))
-    places = {
-        ("conv2d", number): place for number, place in zip(numbers["conv2d"], convs, strict=True)
-    } | {
-        ("batch_normalization", number): place
-        for number, place in zip(numbers["batch_normalization"], norms, strict=False)
-    }
-    parts = {}
-    for name, match in matches.items():
-        if match and (match.group(1), int(match.group(2) or 0)) in places:
-            layer, number = match.group(1), int(match.group(2) or 0)
-            block, in_shortcut = places[layer, number]
-            kind = "conv" if layer == "conv2d" else "bn"
-            parts[name] = Part(block, in_shortcut, kind, (number,), match.group(3))
-    return parts
 
 
-def _call_order(number):
-    """Return (block, in_shortcut) of each convolution and norm of the net of so many convolutions.
+def _call_order(num_convs, num_norms):
+    """Return (block, in_shortcut) of the convolutions and norms of the net with so many of them.
 
     The authors call the shortcut of a block first.
     """
     for depth in BLOCKS_PER_STAGE:
-        for selective in (False, True):
-            convs = list(_calls(depth, selective, "conv"))
-            if len(convs) == number:
-                return convs, list(_calls(depth, selective, "bn"))
-    raise unknown_network(f"{number} convolutions")
+        for selective, in_stem in ((False, 1), (True, 3), (True, 1)):
+            convs, norms = (
+                list(_calls(depth, selective, in_stem, kind)) for kind in ("conv", "bn")
+            )
+            if len(convs) == num_convs and len(norms) == num_norms:
+                return convs, norms
+    raise unknown_network(f"{num_convs} convolutions and {num_norms} norms")
 
 
-def _calls(depth, selective, kind) -> Iterator[tuple[tuple[int, int] | None, bool]]:
-    yield from [(None, False)] * (3 if selective else 1)
+def _calls(depth, selective, in_stem, kind):
+    yield from [(None, False)] * in_stem
     for stage, count in enumerate(BLOCKS_PER_STAGE[depth]):
         for block in range(count):
             if block == 0:

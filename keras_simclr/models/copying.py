@@ -5,7 +5,12 @@ import warnings
 
 import keras
 
-from keras_simclr.keras_internals import flatten_layers, is_functional, unsafe_deserialization
+from keras_simclr.keras_internals import (
+    flatten_layers,
+    is_functional,
+    unsafe_deserialization,
+    zero_initial_weights,
+)
 from keras_simclr.ops.seeds import derive_seed, python_random
 
 
@@ -18,9 +23,10 @@ def copy_model(model: keras.Model) -> keras.Model:
     problem = _uncopyable(model)
     if problem:
         raise ValueError(f"The encoder cannot be copied. Received: {problem}")
-    with _live_configs(model):
+    with _live_configs(model), zero_initial_weights():
         copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    for weight, original in zip(copy.weights, model.weights, strict=True):
+        weight.assign(keras.ops.convert_to_numpy(original))
     for original, layer in zip(flatten_layers(model), flatten_layers(copy), strict=True):
         layer.trainable = original.trainable
     return copy

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_simclr.checkpoints import load_arrays
+from keras_simclr.keras_internals import zero_initial_weights
 from keras_simclr.models.assign_arrays import (
     assign,
     projection_head,
@@ -27,6 +28,7 @@ from keras_simclr.models.find_network import (
 )
 from keras_simclr.models.resnet import STYLES
 from keras_simclr.models.simclr import SimCLR
+from keras_simclr.ops.seeds import python_random
 from keras_simclr.validation import check_choice, check_normalization, check_value_range, size_pair
 
 OPTIMIZER = re.compile(
@@ -139,7 +141,11 @@ def _model(network, arrays, settings):
         projection_head=projection_head(network, arrays, settings.get("dtype")),
         **{**settings, "image_size": size},
     )
-    model.build((None, *model.image_size, network.channels))
+    if not network.head:
+        with python_random(model.sub_seed("weights")):
+            model.projection_head.build((None, network.resnet.output_dim))
+    with zero_initial_weights():
+        model.build((None, *model.image_size, network.channels))
     assign(network, arrays, weights_of_encoder(model.encoder), network.layers)
     if network.head:
         names = dict(enumerate(network.head))
@@ -154,8 +160,8 @@ def _classifier(network, arrays, model, head_on):
     bias = np.zeros(kernel.shape[1], "float32")
     if "bias" in network.logits:
         bias = network.take(arrays, network.logits["bias"])
-    classifier = build_classifier(
-        model, kernel.shape[1], projection_layers=int(head_on == "projection")
-    )
+    projection_layers = int(head_on == "projection")
+    with zero_initial_weights():
+        classifier = build_classifier(model, kernel.shape[1], projection_layers=projection_layers)
     classifier.get_layer("logits").set_weights([kernel, bias])
     return classifier
