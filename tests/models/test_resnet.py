@@ -4,19 +4,17 @@ import functools
 import os
 import subprocess
 import sys
-import zlib
-from pathlib import Path
 from unittest import mock
 
 import keras
 import numpy as np
 import pytest
+from authors_files import drawn, reference
 
 from keras_simclr import ProjectionHead, ResNet
 from keras_simclr.models.encoder import build_encoder
 from keras_simclr.models.resnet import resnet_by_name
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 NETS = {
     "resnet18_cifar": ResNet(18),
     "resnet50": ResNet(50),
@@ -75,20 +73,6 @@ def variables_in_the_authors_order(net, encoder, head):
     ]
 
 
-def drawn(name, shape):
-    """Draw a weight by the rule of the reference, which stores none."""
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    match name.split("/")[-1]:
-        case "gamma:0":
-            return 1 + 0.1 * rng.standard_normal(shape)
-        case "moving_variance:0":
-            return 1 + 0.2 * rng.random(shape)
-        case "kernel:0":
-            return rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[:-1]))
-        case _:
-            return 0.1 * rng.standard_normal(shape)
-
-
 def draw_weights(net, encoder, head, names, shapes):
     variables = variables_in_the_authors_order(net, encoder, head)
     for variable, name, shape in zip(variables, names, shapes, strict=True):
@@ -96,11 +80,6 @@ def draw_weights(net, encoder, head, names, shapes):
         assert variable.name == name.split("/")[-1].removesuffix(":0")
         assert tuple(variable.shape) == shape
         variable.assign(drawn(name, shape).astype("float32"))
-
-
-@functools.cache
-def reference(net):
-    return dict(np.load(GOLDEN / f"{net}.npz", allow_pickle=False))
 
 
 @functools.cache
