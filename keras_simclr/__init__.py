@@ -1,6 +1,7 @@
 """SimCLR for Keras 3: features from unlabeled images, on TensorFlow, JAX and PyTorch."""
 
 from keras_simclr import callbacks as callbacks
+from keras_simclr import checkpoints as checkpoints
 from keras_simclr import datasets as datasets
 from keras_simclr import evaluation as evaluation
 from keras_simclr import layers as layers

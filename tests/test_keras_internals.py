@@ -3,6 +3,9 @@
 A failure here means that an upgrade of Keras or of a framework has changed one of them.
 """
 
+import tempfile
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -322,3 +325,39 @@ def test_a_gradient_tape_uses_the_gradient_that_was_recorded(compiled):
 
     used = tf.function(gradient) if compiled else gradient
     assert used(tf.constant(3.0)).numpy() == 14.0
+
+
+def test_an_object_graph_is_read_from_its_bytes():
+    import tensorflow as tf
+
+    kernel = tf.Variable(1.0, name="dense/kernel")
+    with tempfile.TemporaryDirectory() as folder:
+        prefix = tf.train.Checkpoint(layer=kernel).write(f"{folder}/model")
+        content = tf.train.load_checkpoint(prefix).get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
+    graph = keras_internals.object_graph(content)
+    child = graph.nodes[0].children[0]
+    assert child.local_name == "layer"
+    assert graph.nodes[child.node_id].attributes[0].full_name == "dense/kernel"
+
+
+INITIALIZERS = ["glorot_uniform", "he_normal", "lecun_normal", "random_normal"]
+
+
+@pytest.mark.parametrize("initializer", INITIALIZERS)
+def test_weights_start_at_zero_where_they_will_be_replaced(initializer):
+    with keras_internals.zero_initial_weights():
+        zero = layers.Dense(3, kernel_initializer=initializer)
+        zero.build((None, 4))
+    random = layers.Dense(3, kernel_initializer=initializer)
+    random.build((None, 4))
+    assert not np.any(zero.get_weights()[0])
+    assert np.all(random.get_weights()[0])
+
+
+def test_weights_of_other_threads_start_as_usual():
+    layer = layers.Dense(3)
+    with keras_internals.zero_initial_weights():
+        thread = threading.Thread(target=layer.build, args=((None, 4),))
+        thread.start()
+        thread.join()
+    assert np.all(layer.get_weights()[0])

@@ -6,6 +6,7 @@ import pytest
 from keras_simclr.validation import (
     check_choice,
     check_interval,
+    check_normalization,
     check_number,
     check_positive,
     check_positive_integer,
@@ -156,3 +157,25 @@ def test_an_image_size_is_returned_as_height_and_width(image_size, expected):
 def test_what_is_not_an_image_size_is_refused(image_size):
     with pytest.raises(ValueError, match="`image_size` must be .height, width. in pixels"):
         size_pair(image_size)
+
+
+@pytest.mark.parametrize(
+    ("normalization", "expected"),
+    [((0, 1), (0, 1)), ([[0.5, 0.4], 2], ((0.5, 0.4), 2)), (((0, 0), (1, 2)), ((0, 0), (1, 2)))],
+)
+def test_a_normalization_is_returned_as_tuples(normalization, expected):
+    assert check_normalization(normalization) == expected
+
+
+@pytest.mark.parametrize(
+    "normalization",
+    [1, (0,), (0, 0), (0, -1), ("0", 1), ((0, 0), (1, 1, 1)), ((), ()), (0, (1, 0)), None],
+)
+def test_what_is_not_a_normalization_is_refused(normalization):
+    with pytest.raises(ValueError, match="`normalization` must be .mean, standard deviation."):
+        check_normalization(normalization)
+
+
+def test_a_normalization_has_a_number_for_each_channel():
+    with pytest.raises(ValueError, match="one number for each of the 3 channels. Received: "):
+        check_normalization(((0, 0), 1), channels=3)

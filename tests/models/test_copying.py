@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_simclr import SimCLR
+from keras_simclr import ResNet, SimCLR
 from keras_simclr.models.copying import copy_model
+from keras_simclr.models.encoder import build_encoder
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -59,3 +60,10 @@ def test_a_copy_keeps_the_flags_of_each_layer(frozen):
     flags = [layer.trainable for layer in copy.layers[1].layers]
     assert flags == [index != frozen for index in range(2)]
     assert len(copy.trainable_variables) == 2
+
+
+def test_a_network_with_selective_kernels_is_copied():
+    encoder = build_encoder(ResNet(50, sk_ratio=0.0625), (32, 32, 3), (0, 255))
+    images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype="uint8")
+    expected = encoder.predict(images, verbose=0)
+    np.testing.assert_array_equal(copy_model(encoder).predict(images, verbose=0), expected)

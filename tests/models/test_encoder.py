@@ -16,6 +16,20 @@ def test_a_resnet_of_this_package_receives_images_in_0_1():
     np.testing.assert_allclose(scaled.predict(images, verbose=0)[:, 0, 0, 0], [0, 0.5, 1])
 
 
+def test_a_resnet_may_normalize_its_images():
+    resnet = ResNet(18, normalization=((0.5, 0.25, 0.0), (0.5, 1.0, 2.0)))
+    encoder = build_encoder(resnet, (16, 16, 3), (0, 255))
+    scaled = keras.Model(encoder.input, encoder.get_layer("to_unit_range").output)
+    white = scaled.predict(np.full((1, 4, 4, 3), 255, "uint8"), verbose=0)[0, 0, 0]
+    np.testing.assert_allclose(white, [1, 0.75, 0.5], rtol=1e-6)
+
+
+def test_a_normalization_for_other_channels_is_refused():
+    resnet = ResNet(18, normalization=((0.5, 0.25, 0.0), 1))
+    with pytest.raises(ValueError, match="one number for each of the 4 channels"):
+        build_encoder(resnet, (16, 16, 4), (0, 255))
+
+
 def test_any_other_backbone_receives_unchanged_images():
     encoder = build_encoder(layers.Identity(), (4, 4, 3), (0, 255))
     images = np.full((2, 4, 4, 3), 200, "uint8")

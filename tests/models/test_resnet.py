@@ -1,6 +1,7 @@
 """The networks against numbers of the authors' code, whose weights are drawn from their names."""
 
 import functools
+import json
 import os
 import subprocess
 import sys
@@ -222,8 +223,11 @@ def test_it_has_the_published_number_of_parameters(
 @pytest.mark.parametrize(
     ("depth", "width", "sk_ratio", "millions"),
     [
+        (50, 1, 0, 24),
         (50, 2, 0, 94),
         (50, 1, 0.0625, 35),
+        (50, 2, 0.0625, 140),
+        (101, 1, 0.0625, 65),
         (101, 2, 0.0625, 257),
         (152, 2, 0, 233),
         (152, 3, 0.0625, 795),
@@ -234,6 +238,17 @@ def test_it_has_the_millions_of_weights_of_the_second_papers_table_1(
 ):
     network = unfilled(ResNet(depth, width, sk_ratio), (224, 224))
     assert round(number(network.weights) / 1e6) == millions
+
+
+@pytest.mark.parametrize(
+    ("depth", "with_1000_classes", "classifier"),
+    [(18, 11_689_512, 513_000), (34, 21_797_672, 513_000), (50, 25_557_032, 2_049_000)],
+)
+def test_torchvisions_networks_have_their_number_of_parameters(
+    depth, with_1000_classes, classifier, unfilled
+):
+    network = unfilled(ResNet(depth, style="torchvision"), (224, 224))
+    assert number(network.trainable_weights) == with_1000_classes - classifier
 
 
 def below(frames, function):
@@ -286,8 +301,8 @@ def test_no_two_kernels_start_with_the_same_values(kernels):
 
 
 def test_it_is_restored_from_its_config():
-    resnet = ResNet(101, width=2, sk_ratio=0.0625, stem="cifar")
-    config = keras.saving.serialize_keras_object(resnet)
+    resnet = ResNet(101, width=2, sk_ratio=0.0625, stem="cifar", normalization=((0, 1), (1, 2)))
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(resnet)))
     assert keras.saving.deserialize_keras_object(config) == resnet
 
 
@@ -378,3 +393,15 @@ def test_an_sk_ratio_outside_of_0_to_1_is_refused(sk_ratio):
 def test_an_unknown_stem_is_refused(stem):
     with pytest.raises(ValueError, match="`stem` must be one of .*'auto'.* Received: stem="):
         ResNet(50, stem=stem)
+
+
+def test_an_unknown_style_is_refused():
+    with pytest.raises(
+        ValueError, match="`style` must be one of 'simclr', 'torchvision'. Received"
+    ):
+        ResNet(50, style="keras")
+
+
+def test_selective_kernels_in_the_style_of_torchvision_are_refused():
+    with pytest.raises(ValueError, match="`sk_ratio` must be 0 in the style of torchvision"):
+        ResNet(50, sk_ratio=0.0625, style="torchvision")
