@@ -141,7 +141,9 @@ def attribute_names(graph) -> dict[str, str]:
                 paths[child.node_id] = f"{paths[node]}/{child.local_name}".lstrip("/")
                 waiting.append(child.node_id)
     return {
-        attribute.checkpoint_key: paths.get(number) or attribute.full_name
+        attribute.checkpoint_key: (
+            paths.get(number) or attribute.full_name or attribute.checkpoint_key
+        )
         for number, node in enumerate(graph.nodes)
         for attribute in node.attributes
     }

@@ -73,7 +73,7 @@ def set_style(network: Network, style: str | None, normalization: Any) -> None:
         resnet = dataclasses.replace(resnet, style=style, normalization=found)
     if normalization is None:
         normalization = resnet.normalization
-        if normalization is None and resnet.style == "torchvision":
+        if normalization is None and resnet.style != "simclr":
             raise ValueError(
                 "`normalization` must be given for a network with a 3x3 stem, as such files do not "
                 "tell it. Received: normalization=None. Pass (mean, standard deviation) of its "

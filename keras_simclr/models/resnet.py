@@ -26,7 +26,7 @@ BLOCKS_PER_STAGE = {
 }
 MIN_BOTTLENECK_DEPTH = 50
 STEMS = ("auto", "cifar", "imagenet")
-STYLES = ("simclr", "torchvision")
+STYLES = ("simclr", "torchvision", "solo-learn")
 MIN_SQUEEZED_WIDTH = 32
 
 
@@ -51,7 +51,8 @@ class ResNet:
             latter. Defaults to "auto".
         style: "simclr", or "torchvision" for weights that were trained in PyTorch: pooling in the
             stem then pads all four sides, and the first stage of depths 18 and 34 has no
-            convolution in its shortcut. Defaults to "simclr".
+            convolution in its shortcut. With "solo-learn", the convolution of the CIFAR stem also
+            pads by 2 pixels instead of 1. Defaults to "simclr".
         normalization: (mean, standard deviation) of images in [0, 1], each a number or a tuple of
             one number per channel, which the encoder subtracts and divides by. Defaults to None:
             the network receives [0, 1], as in the papers.
@@ -81,10 +82,10 @@ class ResNet:
     def __post_init__(self):
         """Check the arguments."""
         check_choice("style", self.style, STYLES)
-        if self.style == "torchvision" and self.sk_ratio:
+        if self.style != "simclr" and self.sk_ratio:
             raise ValueError(
-                "`sk_ratio` must be 0 in the style of torchvision, which has no selective kernels. "
-                f"Received: sk_ratio={self.sk_ratio}."
+                f"`sk_ratio` must be 0 in the style of {self.style}, which has no selective "
+                f"kernels. Received: sk_ratio={self.sk_ratio}."
             )
         if self.normalization is not None:
             checked = check_normalization(self.normalization)
@@ -170,12 +171,14 @@ def _feature_map(resnet, x):
 def _has_shortcut(resnet, stage, block):
     """Return whether the shortcut of a block has a convolution."""
     keeps_shape = stage == 0 and resnet.depth < MIN_BOTTLENECK_DEPTH
-    return block == 0 and not (keeps_shape and resnet.style == "torchvision")
+    return block == 0 and not (keeps_shape and resnet.style != "simclr")
 
 
 def _stem(resnet, x):
     filters = 64 * resnet.width
     if resnet.stem == "cifar":
+        if resnet.style == "solo-learn":
+            x = layers.ZeroPadding2D(1, name="stem_pad", **CHANNELS_LAST)(x)
         return _conv_bn(x, filters, 3, name="stem")
     if resnet.sk_ratio > 0:
         x = _conv_bn(x, filters // 2, 3, strides=2, name="stem", index=1)
@@ -184,7 +187,7 @@ def _stem(resnet, x):
     else:
         x = _conv_bn(x, filters, 7, strides=2, name="stem")
     padding = "same"
-    if resnet.style == "torchvision":  # zeros never win, as they follow a ReLU
+    if resnet.style != "simclr":  # zeros never win, as they follow a ReLU
         x = layers.ZeroPadding2D(1, name="stem_pool_pad", **CHANNELS_LAST)(x)
         padding = "valid"
     return layers.MaxPooling2D(3, 2, padding, name="stem_pool", **CHANNELS_LAST)(x)

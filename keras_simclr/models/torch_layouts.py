@@ -61,8 +61,7 @@ def torch_network(arrays: dict[str, np.ndarray]) -> Network | None:
     if len(network.head) == 1 and not network.logits:  # a linear classifier named as a head
         network.head, network.logits = [], network.head[0]
     network.maybe_supervised = bool(network.logits and not network.head)
-    normalization = _normalization(network, head)
-    network.resnet = dataclasses.replace(network.resnet, normalization=normalization)
+    _set_style_of_project(network, head)
     return network
 
 
@@ -130,16 +129,22 @@ def _numbers(module):
     return tuple(map(int, re.findall(r"\d+", module))), "bn" in module
 
 
-def _normalization(network, head):
-    """Return the default normalization: ImageNet's, unless the project is known to use none.
+def _set_style_of_project(network, head):
+    """Set what the names of a projection head tell about the project, and so about its networks.
 
-    Those that use none are TorchGeo, for Landsat, and two projects that are known by their heads:
-    `projector` of layers without biases and norms, and `fc` of several layers.
+    No normalization is known for networks for small images, and ImageNet's is that of all others
+    but TorchGeo, for Landsat, and two projects: one has a `projector` of layers without biases and
+    norms, the other an `fc` of several layers. A `projector` with biases is solo-learn's.
     """
-    if network.resnet.stem == "cifar":
-        return None
-    plain = "projector." in " ".join(head) and not any(
-        "bias" in layer or "gamma" in layer for layer in network.head
-    )
+    resnet = network.resnet
+    is_projector = any(re.search(r"(^|\.)projector\.", name) for name in head)
+    has_bias = any("bias" in layer for layer in network.head)
+    has_norm = any("gamma" in layer for layer in network.head)
+    if resnet.stem == "cifar":
+        style = "solo-learn" if is_projector and has_bias and not has_norm else resnet.style
+        network.resnet = dataclasses.replace(resnet, style=style)
+        return
+    bare = is_projector and not (has_bias or has_norm)
     in_fc = any(re.search(r"(^|\.)fc\.\d+\.", name) for name in head)
-    return UNIT_RANGE if network.channels != 3 or plain or in_fc else IMAGENET
+    normalization = UNIT_RANGE if network.channels != 3 or bare or in_fc else IMAGENET
+    network.resnet = dataclasses.replace(resnet, normalization=normalization)

@@ -397,7 +397,7 @@ def test_an_unknown_stem_is_refused(stem):
 
 def test_an_unknown_style_is_refused():
     with pytest.raises(
-        ValueError, match="`style` must be one of 'simclr', 'torchvision'. Received"
+        ValueError, match="`style` must be one of 'simclr', .*'solo-learn'. Received"
     ):
         ResNet(50, style="keras")
 

@@ -8,11 +8,10 @@ import sys
 import keras
 import numpy as np
 import pytest
-import timm
 import torch
-import torchvision
 from authors_files import authors_variables, empty_arrays
 from torch import nn
+from torch_networks import timm, torchvision
 
 from keras_simclr import ResNet
 from keras_simclr.models import load_checkpoint
@@ -225,6 +224,21 @@ def test_h_of_torchgeo_agrees_with_pytorch(channels):
     model = load_checkpoint(arrays).model
     with torch.no_grad():
         expected = network(torch.from_numpy(images).permute(0, 3, 1, 2) / 255).numpy()
+    assert relative_difference(model.predict(images, verbose=0), expected) < 1e-4
+
+
+def test_h_of_solo_learn_agrees_with_pytorch():
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18()
+    network.conv1, network.maxpool = nn.Conv2d(3, 64, 3, padding=2, bias=False), nn.Identity()
+    randomized(network)
+    backbone = with_prefix("state_dict.backbone.", network, without=["fc"])
+    state = {**backbone, **with_prefix("state_dict.projector.", PLAIN_HEAD)}
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    model = load_checkpoint(arrays, value_range=(0, 1), normalization=OWN).model
+    images = IMAGES[:, :32, :32]
+    expected = features(network, images, OWN)
+    assert model.backbone.style == "solo-learn"
     assert relative_difference(model.predict(images, verbose=0), expected) < 1e-4
 
 

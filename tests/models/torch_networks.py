@@ -1,0 +1,21 @@
+"""torchvision and timm, also where torchvision was built for GPUs and PyTorch was not.
+
+Then torchvision lacks the operator that it extends when it is imported; its networks use none.
+"""
+
+import sys
+
+import torch
+
+try:
+    import torchvision
+except RuntimeError:
+    for module in [name for name in sys.modules if name.startswith("torchvision")]:
+        del sys.modules[module]
+    OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
+    OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import torchvision
+
+import timm
+
+__all__ = ["timm", "torchvision"]
