@@ -1,6 +1,6 @@
 """torchvision and timm, also where torchvision was built for GPUs and PyTorch was not.
 
-Then torchvision lacks the operator that it extends when it is imported; its networks use none.
+Then torchvision lacks operators that it extends when it is imported; its networks use none.
 """
 
 import sys
@@ -13,7 +13,8 @@ except RuntimeError:
     for module in [name for name in sys.modules if name.startswith("torchvision")]:
         del sys.modules[module]
     OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
-    OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    for operator in ("nms", "qnms"):
+        OPERATORS.define(f"{operator}(Tensor dets, Tensor scores, float threshold) -> Tensor")
     import torchvision
 
 import timm
