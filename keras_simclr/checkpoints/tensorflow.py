@@ -103,7 +103,7 @@ def read_arrays(prefix: Path, wanted: Callable[[str], bool] | None = None) -> di
             for key, name in names.items()
             if key in keys and (wanted is None or wanted(name))
         }
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, LookupError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"The checkpoint {str(prefix)!r} is damaged or incomplete ({_first_line(error)}). "
             "Download its files again."

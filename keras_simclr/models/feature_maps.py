@@ -34,7 +34,7 @@ def feature_maps(encoder: keras.Model) -> keras.Model:
     >>> from keras_simclr import SimCLR
     >>> model = SimCLR("resnet18", seed=0)
     >>> model.build((None, 32, 32, 3))
-    >>> feature_maps(model.encoder).output_shape["block_group3"]
+    >>> feature_maps(model.encoder).output["block_group3"].shape
     (None, None, None, 256)
     """
     names = {layer.name for layer in encoder.layers}

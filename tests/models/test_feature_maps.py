@@ -23,8 +23,8 @@ def encoder():
 @pytest.mark.parametrize("resnet", [ResNet(18), ResNet(50, sk_ratio=0.0625), ResNet(34, width=2)])
 def test_block_groups_have_the_channels_of_the_papers(resnet, encoder):
     factor = (4 if resnet.depth == 50 else 1) * resnet.width
-    shapes = feature_maps(encoder(resnet)).output_shape
-    channels = [shapes[f"block_group{group}"][-1] for group in (1, 2, 3, 4)]
+    maps = feature_maps(encoder(resnet)).output
+    channels = [maps[f"block_group{group}"].shape[-1] for group in (1, 2, 3, 4)]
     assert channels == [64 * factor, 128 * factor, 256 * factor, 512 * factor]
 
 
@@ -37,7 +37,7 @@ def test_maps_have_the_strides_4_to_32():
 
 
 def test_the_stem_for_small_images_has_no_pooling(encoder):
-    assert "initial_max_pool" not in feature_maps(encoder(ResNet(18, stem="cifar"))).output_shape
+    assert "initial_max_pool" not in feature_maps(encoder(ResNet(18, stem="cifar"))).output
 
 
 def test_the_model_shares_the_layers_of_the_encoder():
