@@ -5,14 +5,14 @@ import re
 import numpy as np
 
 from keras_simclr.models.network_arrays import Network, Part, find_resnet, unknown_network
-from keras_simclr.models.resnet import BLOCKS_PER_STAGE, MIN_BOTTLENECK_DEPTH
-from keras_simclr.models.torch_layouts import (
+from keras_simclr.models.pytorch_layouts import (
     CONV_WEIGHTS,
     KERNEL_AXES,
     NORM_WEIGHTS,
-    torch_head,
-    torch_logits,
+    pytorch_head,
+    pytorch_logits,
 )
+from keras_simclr.models.resnet import BLOCKS_PER_STAGE, MIN_BOTTLENECK_DEPTH
 
 TF1_LAYER = re.compile(r"base_model/(conv2d|batch_normalization)(?:_(\d+))?/(\w+)")
 KINDS = {"conv2d": "conv", "batch_normalization": "bn"}
@@ -161,8 +161,8 @@ def port_network(arrays: dict[str, np.ndarray]) -> Network | None:
         return None
     kept = {n: arrays[n] for n in names if not n.endswith("num_batches_tracked")}
     network = find_resnet(kept, lambda name: _port_part(name, arrays), KERNEL_AXES, "simclr")
-    network.head = torch_head(arrays, [n for n in arrays if n.startswith("head.layers.")])
-    network.logits = torch_logits(arrays, "resnet.fc.")
+    network.head = pytorch_head(arrays, [n for n in arrays if n.startswith("head.layers.")])
+    network.logits = pytorch_logits(arrays, "resnet.fc.")
     return network
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_simclr.models.authors_layouts import port_network, tf1_network, tf2_network
 from keras_simclr.models.network_arrays import Network, unknown_network
-from keras_simclr.models.torch_layouts import torch_network
+from keras_simclr.models.pytorch_layouts import pytorch_network
 from keras_simclr.validation import check_normalization
 
 EMA = "ema_model/"
@@ -54,7 +54,7 @@ def find_network(arrays: dict[str, np.ndarray]) -> Network:
                 f"The checkpoint must be one of SimCLR. Received: names of {method}, such as "
                 f"{found[0]!r}."
             )
-    for layout in (tf1_network, tf2_network, port_network, torch_network):
+    for layout in (tf1_network, tf2_network, port_network, pytorch_network):
         network = layout(arrays)
         if network is not None:
             return network

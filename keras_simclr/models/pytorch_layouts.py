@@ -29,7 +29,7 @@ HEAD = re.compile(
 LOGITS = re.compile(r"(?:.*\.)?(?:fc|fc_cls|online_classifier\.linear|classifier|linear)\.weight")
 
 
-def torch_network(arrays: dict[str, np.ndarray]) -> Network | None:
+def pytorch_network(arrays: dict[str, np.ndarray]) -> Network | None:
     """Return the network of a checkpoint with torchvision's names, or None if it has others.
 
     Raises:
@@ -53,11 +53,11 @@ def torch_network(arrays: dict[str, np.ndarray]) -> Network | None:
     }
     if not prefix:  # other names may belong to other modules
         names = {n: own for n, own in names.items() if own.startswith(("conv1", "bn1", "layer"))}
-    others = {*head, *torch_logits(arrays, logits).values()}
+    others = {*head, *pytorch_logits(arrays, logits).values()}
     encoder = {name: arrays[name] for name in names if name not in others}
     network = find_resnet(encoder, lambda name: _part(names[name]), KERNEL_AXES, "torchvision")
-    network.head = torch_head(arrays, head)
-    network.logits = torch_logits(arrays, logits)
+    network.head = pytorch_head(arrays, head)
+    network.logits = pytorch_logits(arrays, logits)
     if len(network.head) == 1 and not network.logits:  # a linear classifier named as a head
         network.head, network.logits = [], network.head[0]
     network.maybe_supervised = bool(network.logits and not network.head)
@@ -95,13 +95,13 @@ def _logits_prefix(arrays, head):
     return None
 
 
-def torch_logits(arrays: dict[str, np.ndarray], prefix: str | None) -> dict[str, str]:
+def pytorch_logits(arrays: dict[str, np.ndarray], prefix: str | None) -> dict[str, str]:
     """Return {weight: name} of the dense layer whose arrays' names start with `prefix`, if any."""
     names = {f"{prefix}{name}": weight for name, weight in DENSE_WEIGHTS.items()}
     return {weight: name for name, weight in names.items() if prefix is not None and name in arrays}
 
 
-def torch_head(arrays: dict[str, np.ndarray], names: list[str]) -> list[dict[str, str]]:
+def pytorch_head(arrays: dict[str, np.ndarray], names: list[str]) -> list[dict[str, str]]:
     """Return {weight: name} of each dense layer of a projection head, with the norm after it.
 
     Args:

@@ -16,7 +16,7 @@ from torch_networks import timm, torchvision
 from keras_simclr import ResNet
 from keras_simclr.models import load_checkpoint
 from keras_simclr.models.find_network import find_network, set_style
-from keras_simclr.models.torch_layouts import IMAGENET
+from keras_simclr.models.pytorch_layouts import IMAGENET
 
 NO_PACKAGE = "import sys; sys.modules['keras_simclr'] = None"
 IMAGES = np.random.default_rng(0).uniform(size=(2, 75, 64, 3)).astype("float32")
