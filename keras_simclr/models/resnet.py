@@ -145,8 +145,8 @@ def resnet_by_name(name: str) -> ResNet:
         ValueError: If the name is unknown.
 
     Example:
-    >>> resnet_by_name("resnet50")
-    ResNet(depth=50, width=1, sk_ratio=0, stem='auto')
+    >>> resnet_by_name("resnet50") == ResNet(50)
+    True
     """
     known = {f"resnet{depth}": depth for depth in BLOCKS_PER_STAGE}
     if name not in known:
