@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,55 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def replacing_all(path: str | os.PathLike) -> Iterator[Path]:
+    """Write a folder, or a file with others beside it, which is then complete or absent.
+
+    The context manager yields a path of the same name, in a temporary folder next to `path`. On
+    exit, all that was written to that folder is flushed to disk and moved next to `path`, which
+    comes last; on an error, it is removed.
+
+    Args:
+        path: Path of the file or folder. An existing one is replaced.
+
+    Example:
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with replacing_all(folder / "net.xml") as unfinished:
+    ...     for suffix in (".xml", ".bin"):
+    ...         written = unfinished.with_suffix(suffix).write_text("done")
+    >>> sorted(file.name for file in folder.iterdir())
+    ['net.bin', 'net.xml']
+    """
+    path = Path(path)
+    with tempfile.TemporaryDirectory(prefix="unfinished-", dir=path.parent) as folder:
+        unfinished = Path(folder) / path.name
+        yield unfinished
+        if unfinished.is_dir():
+            _replace_folder(unfinished, path)
+        else:
+            _replace_files(unfinished, path)
+
+
+def _replace_files(unfinished, path):
+    others = [file for file in unfinished.parent.iterdir() if file != unfinished]
+    if others:
+        path.unlink(missing_ok=True)
+    for file in others:
+        move_into_place(file, path.with_name(file.name))
+    move_into_place(unfinished, path)
+
+
+def _replace_folder(unfinished, path):
+    for file in unfinished.rglob("*"):
+        if file.is_file():
+            move_into_place(file, file)
+    if path.exists():
+        os.replace(path, unfinished.with_name(f"old-{path.name}"))
+    os.replace(unfinished, path)
+    with contextlib.suppress(OSError):  # not every system can flush a folder
+        _flush_folder(path.parent)
 
 
 def move_into_place(unfinished: str | os.PathLike, path: str | os.PathLike) -> None:

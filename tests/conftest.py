@@ -1,5 +1,6 @@
 """What tests share: seeds, reference numbers of the authors' code, gradients, a tiny model."""
 
+import hashlib
 import warnings
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from web_server import serving
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -74,6 +76,19 @@ def golden():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def md5():
+    return lambda content: hashlib.md5(content).hexdigest()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Return a `WebServer`, which serves `server.content` at `server.url`."""
+    monkeypatch.setenv("no_proxy", "*")
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import filelock
 import keras
 import pytest
 
-from keras_simclr.files import acquire_lock, locked, move_into_place, replacing
+from keras_simclr.files import acquire_lock, locked, move_into_place, replacing, replacing_all
 
 
 @pytest.fixture
@@ -54,6 +54,55 @@ def test_the_unfinished_file_has_the_suffixes_that_keras_requires(name, tmp_path
     with replacing(tmp_path / name) as unfinished:
         (model.save if name.endswith(".keras") else model.save_weights)(unfinished)
     assert os.listdir(tmp_path) == [name]
+
+
+def write_with_companion(folder, text):
+    with replacing_all(folder / "net.xml") as unfinished:
+        unfinished.write_text(text)
+        unfinished.with_suffix(".bin").write_text(text)
+
+
+def test_a_file_and_its_companion_are_replaced_together(tmp_path):
+    for text in ("old", "new"):
+        write_with_companion(tmp_path, text)
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {
+        "net.xml": "new",
+        "net.bin": "new",
+    }
+
+
+def test_a_file_is_absent_while_its_companion_is_replaced(tmp_path, monkeypatch):
+    write_with_companion(tmp_path, "old")
+    seen = []
+    replace = os.replace
+
+    def watched(source, target):
+        seen.append((os.path.basename(target), (tmp_path / "net.xml").exists()))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    write_with_companion(tmp_path, "new")
+    assert seen == [("net.bin", False), ("net.xml", False)]
+
+
+def write_folder(folder, name):
+    with replacing_all(folder / "saved") as unfinished:
+        unfinished.mkdir()
+        (unfinished / name).write_text(name)
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    for name in ("old", "new"):
+        write_folder(tmp_path, name)
+    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")] == ["saved", "saved/new"]
+
+
+def test_after_an_error_the_old_folder_is_all_there_is(tmp_path):
+    write_folder(tmp_path, "old")
+    with pytest.raises(KeyError), replacing_all(tmp_path / "saved") as unfinished:
+        unfinished.mkdir()
+        raise KeyError
+    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")] == ["saved", "saved/old"]
 
 
 def test_a_file_is_moved_in_place_of_another(path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_simclr.datasets.download import download_file, unpack_files
+from keras_simclr.download import download_file, unpack_files
 from keras_simclr.files import locked
 from keras_simclr.validation import check_choice
 
@@ -111,7 +111,7 @@ def _folder(data_dir, split, download, url, md5):
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_name("stl10_binary.lock")):
         if not all((folder / name).exists() for name in FILES):  # as another process had the lock
-            unpack_files(download_file(url, archive, md5), folder, FILES)
+            unpack_files(download_file(url, archive, f"md5:{md5}"), folder, FILES)
             archive.unlink()
     return folder
 

@@ -1,6 +1,7 @@
 """Models: `SimCLR` and its parts."""
 
 from keras_simclr.models.feature_maps import feature_maps as feature_maps
+from keras_simclr.models.import_checkpoint import import_checkpoint as import_checkpoint
 from keras_simclr.models.presets import LoadedCheckpoint as LoadedCheckpoint
 from keras_simclr.models.presets import load_checkpoint as load_checkpoint
 from keras_simclr.models.projection_head import ProjectionHead as ProjectionHead

@@ -13,6 +13,7 @@ from keras_simclr.losses.nt_xent import check_temperature
 from keras_simclr.models.copying import untrained_copy, warn_if_uncopyable
 from keras_simclr.models.encoder import build_encoder, full_input_shape, traced_backbone
 from keras_simclr.models.fine_tuning import FineTuner
+from keras_simclr.models.preset_methods import PresetMethods
 from keras_simclr.models.projection_head import ProjectionHead
 from keras_simclr.models.resnet import resnet_by_name
 from keras_simclr.ops.seeds import derive_seed, draw_seed, python_random
@@ -28,7 +29,7 @@ UNBUILT = (
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
-class SimCLR(FineTuner, Trainer):
+class SimCLR(PresetMethods, FineTuner, Trainer):
     """Learn features from unlabeled images by comparing two views of each.
 
     The encoder turns images into features h, the projection head turns h into z, and NT-Xent
@@ -244,11 +245,12 @@ class SimCLR(FineTuner, Trainer):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Create a model from its config."""
+        """Create a model from its config, in which parts may also be objects."""
         parts = ("backbone", "projection_head", "augmenter")
         restored = {
             name: keras.saving.deserialize_keras_object(config[name], custom_objects)
             for name in parts
+            if isinstance(config[name], dict)
         }
         return cls(**{**config, **restored})
 

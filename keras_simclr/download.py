@@ -1,5 +1,6 @@
 """Downloads of large files, which are checked and unpacked completely or not at all."""
 
+import errno
 import gzip
 import hashlib
 import http.client
@@ -28,6 +29,7 @@ DAMAGE = (  # errors of `tarfile`, some of them undocumented
     lzma.LZMAError,
     zlib.error,
 )
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # full disk, quota, limit of file sizes
 NETWORK_ERRORS = (
     urllib.error.URLError,
     http.client.HTTPException,
@@ -37,7 +39,12 @@ NETWORK_ERRORS = (
 )
 
 
-def download_file(url: str, path: str | os.PathLike, md5: str) -> Path:
+def download_file(
+    url: str,
+    path: str | os.PathLike,
+    checksum: str | None = None,
+    size: int | None = None,
+) -> Path:
     """Download a file and check it; an interrupted download is resumed.
 
     Until it is complete the file is called `path` + ".part", and is kept if the network fails. A
@@ -46,18 +53,21 @@ def download_file(url: str, path: str | os.PathLike, md5: str) -> Path:
     Args:
         url: URL of the file.
         path: Where to save it.
-        md5: MD5 checksum of the file, in hexadecimal.
+        checksum: "md5:" or "sha256:" and the hexadecimal checksum of the file, or its first
+            digits. Defaults to None: unknown.
+        size: Size of the file in bytes. Defaults to None: unknown.
 
     Returns:
         `path`, as a `pathlib.Path`.
 
     Raises:
         ConnectionError: If the network fails.
-        ValueError: If the checksum is wrong; the file is then removed.
+        ValueError: If the checksum or the size is wrong; the file is then removed.
+        OSError: If there is no space for the file; what has been downloaded is then removed.
     """
     path = Path(path)
     if path.exists():
-        return _check_md5(path, md5)
+        return _check_file(path, checksum, size)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:
@@ -67,8 +77,31 @@ def download_file(url: str, path: str | os.PathLike, md5: str) -> Path:
             f"Could not download {url} ({error}). Try again, which resumes the download, or put "
             f"the file at {path} yourself."
         ) from error
-    move_into_place(_check_md5(part, md5), path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        if error.errno not in NO_SPACE:
+            raise
+        raise OSError(
+            error.errno,
+            f"There is no space for {path} ({error.strerror}). Free some, or choose a folder on "
+            "another disk.",
+        ) from error
+    move_into_place(_check_file(part, checksum, size), path)
     return path
+
+
+def file_checksum(path: str | os.PathLike, algorithm: str = "sha256") -> str:
+    """Return the checksum of a file in the form that `download_file` takes.
+
+    Example:
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "empty")
+    >>> path.touch()
+    >>> file_checksum(path, "md5")
+    'md5:d41d8cd98f00b204e9800998ecf8427e'
+    """
+    with open(path, "rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
 def unpack_files(
@@ -119,6 +152,7 @@ def _receive(url, part):
 def _append(response, part, start):
     length = response.headers.get("Content-Length")
     total = start + int(length) if length else None
+    _check_space(part, (total or 0) - start)
     progress = keras.utils.Progbar(total and -(-total // MEGABYTE), unit_name="MB", interval=2)
     received = start
     with open(part, "ab" if start else "wb") as file:
@@ -129,16 +163,29 @@ def _append(response, part, start):
         raise ConnectionError(f"cut off after {received} of {total} bytes")
 
 
-def _check_md5(path, md5):
-    with open(path, "rb") as file:
-        received = hashlib.file_digest(file, "md5").hexdigest()
-    if received != md5:
-        path.unlink()
-        raise ValueError(
-            f"{path} is damaged. Received: md5 {received}, expected {md5}. It was removed: "
-            "download it again."
-        )
+def _check_space(part, needed):
+    free = shutil.disk_usage(part.parent).free
+    if needed > free:
+        raise OSError(errno.ENOSPC, f"{needed:,} bytes are needed and {free:,} are free")
+
+
+def _check_file(path, checksum, size):
+    received_size = path.stat().st_size
+    if size is not None and received_size != size:
+        _reject(path, f"{received_size} bytes", f"{size} bytes")
+    if checksum is not None:
+        received = file_checksum(path, checksum.partition(":")[0])
+        if not received.startswith(checksum):
+            _reject(path, received, checksum)
     return path
+
+
+def _reject(path, received, expected):
+    path.unlink()
+    raise ValueError(
+        f"{path} is damaged. Received: {received}, expected {expected}. It was removed: download "
+        "it again."
+    )
 
 
 def _extract(archive, source, names, target):

@@ -1,20 +1,28 @@
+import hashlib
 import io
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import tarfile
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keras_simclr.datasets.download import download_file, unpack_files
+from keras_simclr.download import download_file, unpack_files
 
 
 @pytest.fixture
 def content(server, rng):
     server.content = rng.bytes(3_000_000)
     return server.content
+
+
+@pytest.fixture
+def checksum(md5):
+    return lambda content: f"md5:{md5(content)}"
 
 
 @pytest.fixture
@@ -28,88 +36,127 @@ def part(path):
     return path.with_name("file.bin.part")
 
 
-def test_a_file_is_downloaded_completely(server, content, path, md5):
-    assert download_file(server.url, path, md5(content)) == path
+def test_a_file_is_downloaded_completely(server, content, path, checksum):
+    assert download_file(server.url, path, checksum(content)) == path
     assert path.read_bytes() == content
     assert [child.name for child in path.parent.iterdir()] == ["file.bin"]
 
 
-def test_progress_is_shown(server, content, path, md5, capsys):
-    download_file(server.url, path, md5(content))
+def test_progress_is_shown(server, content, path, checksum, capsys):
+    download_file(server.url, path, checksum(content))
     assert re.search(r"3/3.*/MB", capsys.readouterr().out)
 
 
-def test_a_file_that_exists_is_not_downloaded_again(server, content, path, md5):
+def test_a_file_that_exists_is_not_downloaded_again(server, content, path, checksum):
     for _ in range(2):
-        download_file(server.url, path, md5(content))
+        download_file(server.url, path, checksum(content))
     assert server.log == [None]
 
 
-def test_an_interrupted_download_keeps_the_partial_file(server, content, path, md5):
+def test_an_interrupted_download_keeps_the_partial_file(server, content, path, checksum):
     server.cut_at = 1_200_000
     with pytest.raises(ConnectionError, match="cut off after 1200000 of 3000000 bytes"):
-        download_file(server.url, path, md5(content))
+        download_file(server.url, path, checksum(content))
     assert path.with_name("file.bin.part").read_bytes() == content[:1_200_000]
     assert not path.exists()
 
 
-def test_an_interrupted_download_is_resumed(server, content, path, md5):
+def test_an_interrupted_download_is_resumed(server, content, path, checksum):
     server.cut_at = 1_200_000
     with pytest.raises(ConnectionError):
-        download_file(server.url, path, md5(content))
+        download_file(server.url, path, checksum(content))
     server.cut_at = None
-    download_file(server.url, path, md5(content))
+    download_file(server.url, path, checksum(content))
     assert server.log == [None, "bytes=1200000-"]
     assert path.read_bytes() == content
 
 
-def test_without_support_for_ranges_the_download_starts_over(server, content, path, part, md5):
+def test_without_support_for_ranges_the_download_starts_over(server, content, path, part, checksum):
     server.supports_ranges = False
     part.write_bytes(content[:1000])
-    download_file(server.url, path, md5(content))
+    download_file(server.url, path, checksum(content))
     assert server.log == ["bytes=1000-"]
     assert path.read_bytes() == content
 
 
-def test_a_partial_file_that_is_complete_is_used(server, content, path, part, md5):
+def test_a_partial_file_that_is_complete_is_used(server, content, path, part, checksum):
     part.write_bytes(content)
-    download_file(server.url, path, md5(content))
+    download_file(server.url, path, checksum(content))
     assert server.log == ["bytes=3000000-"]
     assert path.read_bytes() == content
 
 
-def test_a_partial_file_that_is_too_long_is_downloaded_again(server, content, path, part, md5):
+def test_a_partial_file_that_is_too_long_is_downloaded_again(server, content, path, part, checksum):
     part.write_bytes(content + b"more")
-    download_file(server.url, path, md5(content))
+    download_file(server.url, path, checksum(content))
     assert server.log == ["bytes=3000004-", None]
     assert path.read_bytes() == content
 
 
-def test_a_wrong_checksum_reports_both_and_removes_the_file(server, content, path, md5):
-    with pytest.raises(ValueError, match=f"Received: md5 {md5(content)}, expected {md5(b'')}"):
-        download_file(server.url, path, md5(b""))
+def test_a_wrong_checksum_reports_both_and_removes_the_file(server, content, path, checksum):
+    with pytest.raises(
+        ValueError, match=f"Received: {checksum(content)}, expected {checksum(b'')}"
+    ):
+        download_file(server.url, path, checksum(b""))
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_damaged_file_at_the_path_is_refused(server, path, part, md5):
+def test_a_damaged_file_at_the_path_is_refused(server, path, part, checksum):
     path.write_bytes(b"half of it")
     with pytest.raises(ValueError, match="file.bin is damaged"):
-        download_file(server.url, path, md5(b"all of it"))
+        download_file(server.url, path, checksum(b"all of it"))
     assert server.log == []
 
 
-def test_without_a_network_the_error_has_url_and_path(path, md5, monkeypatch):
+def test_without_a_network_the_error_has_url_and_path(path, checksum, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     with socket.create_server(("127.0.0.1", 0)) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/file"
     with pytest.raises(ConnectionError) as error:
-        download_file(url, path, md5(b""))
+        download_file(url, path, checksum(b""))
     assert url in str(error.value) and f"put the file at {path}" in str(error.value)
 
 
-def test_a_missing_file_is_a_connection_error(server, content, path, md5):
+def test_a_missing_file_is_a_connection_error(server, content, path, checksum):
     with pytest.raises(ConnectionError, match="404"):
-        download_file(f"{server.url}/gone", path, md5(content))
+        download_file(f"{server.url}/gone", path, checksum(content))
+
+
+def test_the_first_digits_of_a_checksum_are_enough(server, content, path):
+    digits = hashlib.sha256(content).hexdigest()[:8]
+    assert download_file(server.url, path, f"sha256:{digits}").exists()
+
+
+def test_other_first_digits_are_refused(server, content, path):
+    with pytest.raises(ValueError, match="expected sha256:01234567"):
+        download_file(server.url, path, "sha256:01234567")
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_file_of_another_size_is_refused(server, content, path):
+    with pytest.raises(ValueError, match="Received: 3000000 bytes, expected 2999999 bytes"):
+        download_file(server.url, path, size=2_999_999)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_file_that_is_larger_than_the_disk_is_not_begun(server, content, path):
+    server.claimed = 2**60
+    with pytest.raises(OSError, match="There is no space for .*file.bin .* are free"):
+        download_file(server.url, path)
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit of file sizes")
+def test_a_disk_that_becomes_full_leaves_nothing(server, content, path):
+    code = (
+        "import resource, sys; from keras_simclr.download import download_file;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000));"
+        "download_file(*sys.argv[1:])"
+    )
+    arguments = [sys.executable, "-c", code, server.url, str(path)]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert f"There is no space for {path} (File too large). Free some" in done.stderr
+    assert list(path.parent.iterdir()) == []
 
 
 def tar_of(path, *members, mode="w:gz"):

@@ -1,0 +1,114 @@
+"""Folders of public buckets of Google Cloud Storage, through its JSON API."""
+
+import base64
+import binascii
+import dataclasses
+import json
+import os
+import urllib.parse
+import urllib.request
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from keras_simclr.download import NETWORK_ERRORS, TIMEOUT, download_file
+
+STORAGE_URL = "https://storage.googleapis.com"
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoteFile:
+    """A file in a bucket: its path in the folder, URL, size in bytes and checksum."""
+
+    path: str
+    url: str
+    size: int
+    checksum: str | None
+
+
+def download_folder(url: str, folder: str | os.PathLike, recursive: bool = True) -> None:
+    """Download the files of a folder of a bucket; an interrupted download is resumed.
+
+    Args:
+        url: "gs://bucket/folder/". The environment variable `STORAGE_EMULATOR_HOST` replaces
+            "https://storage.googleapis.com" by the URL of a mirror.
+        folder: Folder for the files.
+        recursive: Whether to download subfolders. Defaults to True.
+
+    Raises:
+        ConnectionError: If the network fails or the folder does not exist.
+        ValueError: If a file has a path outside of the folder, or a wrong checksum or size.
+        OSError: If there is no space for a file.
+    """
+    files = list_folder(url, recursive)
+    targets = [_inside(Path(folder), file.path) for file in files]  # before anything is written
+    for file, target in zip(files, targets, strict=True):
+        download_file(file.url, target, file.checksum, file.size)
+
+
+def list_folder(url: str, recursive: bool = True) -> list[RemoteFile]:
+    """Return the files of a folder of a bucket.
+
+    Args:
+        url: "gs://bucket/folder/".
+        recursive: Whether to list subfolders. Defaults to True.
+
+    Raises:
+        ConnectionError: If the network fails or the folder does not exist.
+    """
+    bucket, _, prefix = url.removeprefix("gs://").partition("/")
+    prefix = f"{prefix.rstrip('/')}/"
+    query = {"prefix": prefix, "fields": "items(name,size,md5Hash),nextPageToken"}
+    if not recursive:
+        query["delimiter"] = "/"
+    files = [
+        _remote_file(bucket, item, prefix)
+        for item in _items(bucket, query)
+        if not item["name"].endswith("/")  # stands for a folder
+    ]
+    if not files:
+        raise ConnectionError(f"There are no files in {url}.")
+    return files
+
+
+def _storage_url():
+    url = os.environ.get("STORAGE_EMULATOR_HOST", STORAGE_URL).rstrip("/")
+    return url if "://" in url else f"http://{url}"
+
+
+def _items(bucket, query):
+    token = ""
+    while token is not None:
+        encoded = urllib.parse.urlencode({**query, "pageToken": token} if token else query)
+        page = _read_json(f"{_storage_url()}/storage/v1/b/{bucket}/o?{encoded}")
+        yield from page.get("items", ())
+        token = page.get("nextPageToken")
+
+
+def _read_json(url):
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+            return json.load(response)
+    except (*NETWORK_ERRORS, ValueError) as error:
+        raise ConnectionError(f"Could not list {url} ({error}).") from error
+
+
+def _remote_file(bucket, item, prefix):
+    name = item["name"]
+    url = f"{_storage_url()}/{bucket}/{urllib.parse.quote(name)}"
+    checksum = _hexadecimal_md5(item["md5Hash"]) if "md5Hash" in item else None
+    return RemoteFile(name.removeprefix(prefix), url, int(item["size"]), checksum)
+
+
+def _hexadecimal_md5(encoded):
+    return f"md5:{binascii.hexlify(base64.b64decode(encoded)).decode()}"
+
+
+def _inside(folder, path):
+    """Return the path of a file in a folder, or raise a ValueError if it would not be inside."""
+    parts = PurePosixPath(path).parts
+    leaves = ".." in parts or PurePosixPath(path).is_absolute() or len(parts) == 0
+    if leaves or PureWindowsPath(path).anchor or "\\" in path:
+        raise ValueError(
+            f"The files of a bucket must be inside of its folder. Received: {path!r}, which would "
+            f"be outside of {folder}. Nothing was downloaded: the bucket is not to be trusted."
+        )
+    return folder.joinpath(*parts)
