@@ -22,12 +22,14 @@ help:
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet -c constraints.txt -e ".[tensorflow,jax,torch,grain,cli,docs,test]"
+	$(PYTHON) -m pip install --quiet -c constraints.txt \
+		-e ".[tensorflow,jax,torch,grain,cli,checkpoints,docs,test]"
 	touch $@
 
 $(VENV)-extras/installed: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)-extras
-	$(VENV)-extras/bin/python -m pip install --quiet -c constraints.txt -e ".[tensorflow,jax,torch,grain,cli,cv,hub,test]"
+	$(VENV)-extras/bin/python -m pip install --quiet -c constraints.txt \
+		-e ".[tensorflow,jax,torch,grain,cv,hub,checkpoints,export,test]"
 	touch $@
 
 demo: $(VENV)/installed

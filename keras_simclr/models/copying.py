@@ -43,6 +43,12 @@ def untrained_copy(model, seed):
     return copy
 
 
+def new_model_like(model: keras.Model, seed: int) -> keras.Model:
+    """Return a functional model of the same architecture, with new weights drawn from `seed`."""
+    with _live_configs(model), python_random(seed):
+        return keras.models.clone_model(model)
+
+
 def copy_layer_onto(layer, inputs):
     """Apply a copy of a built layer, with its weights, to symbolic `inputs`."""
     copy = layer.__class__.from_config(layer.get_config())

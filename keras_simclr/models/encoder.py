@@ -10,6 +10,9 @@ from keras_simclr.keras_internals import flatten_layers
 from keras_simclr.models.resnet import ResNet
 from keras_simclr.validation import check_normalization
 
+UNIT_RANGE = "to_unit_range"  # name of the layer that scales images for a `ResNet`
+PIXELS = (0, 255)  # the range of uint8 images
+
 
 def build_encoder(
     backbone: Any,
@@ -53,25 +56,26 @@ def build_encoder(
 def _resnet_encoder(resnet, image_shape, value_range, dtype):
     height, width, channels = image_shape
     inputs = keras.Input((None, None, channels), name="images")
-    rescaling = _rescaling(value_range, resnet.normalization, channels)
+    scaled = _scale(inputs, value_range, resnet.normalization, channels)
     global_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype or global_policy)
     try:
-        features = resnet.for_view_size(height, width)(rescaling(inputs))
+        features = resnet.for_view_size(height, width)(scaled)
     finally:
         keras.config.set_dtype_policy(global_policy)
     return keras.Model(inputs, _pool(features), name="encoder")
 
 
-def _rescaling(value_range, normalization, channels):
-    """Return the layer that scales images to [0, 1] and then, if asked to, normalizes them."""
+def _scale(images, value_range, normalization, channels):
+    """Scale images to [0, 1] and then, if asked to, normalize them."""
     lower, upper = value_range
     scale = 1 / (upper - lower)
-    offset = -lower * scale
-    if normalization is not None:
-        mean, deviation = map(np.array, check_normalization(normalization, channels))
-        scale, offset = (scale / deviation).tolist(), ((offset - mean) / deviation).tolist()
-    return layers.Rescaling(scale, offset, dtype="float32", name="to_unit_range")
+    images = layers.Rescaling(scale, -lower * scale, dtype="float32", name=UNIT_RANGE)(images)
+    if normalization is None:
+        return images
+    mean, deviation = map(np.array, check_normalization(normalization, channels))
+    scale, offset = (1 / deviation).tolist(), (-mean / deviation).tolist()
+    return layers.Rescaling(scale, offset, dtype="float32", name="normalized")(images)
 
 
 def traced_backbone(backbone: Any, image_shape: tuple[int, int, int]) -> Any:
@@ -88,6 +92,15 @@ def full_input_shape(backbone: Any) -> tuple[int, int, int] | None:
     if isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
         return shape[1:]
     return None
+
+
+def value_range_of(model: keras.Model) -> tuple[float, float]:
+    """Return the range that the `ResNet` in a model rescales to [0, 1]; without one, (0, 255)."""
+    for layer in flatten_layers(model):
+        if isinstance(layer, layers.Rescaling) and layer.name == UNIT_RANGE:
+            lower = -layer.offset / layer.scale
+            return round(lower, 6), round(lower + 1 / layer.scale, 6)
+    return PIXELS
 
 
 def _check_channels_last(backbone):

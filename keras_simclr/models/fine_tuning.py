@@ -166,7 +166,9 @@ class FineTuner(keras.Model):
         _compile(classifier, labeled, optimizer, loss, metrics, multi_label)
         check_rate_callbacks(callbacks, classifier.optimizer)
         _start_logits(self, classifier, labeled, class_weight, multi_label)
-        dataset = labeled.make_dataset(_view_transform(self, augmenter))
+        seed = self.sub_seed("labelled views")
+        views = view_transform(augmenter, self.value_range, seed, self.augmenter)
+        dataset = labeled.make_dataset(views)
         dataset.epoch = initial_epoch
         run = _describe_run(
             self,
@@ -250,19 +252,24 @@ def _check_class_weight(class_weight, sample_weight, multi_label):
         )
 
 
-def _view_transform(model, augmenter):
-    """Return the function that creates the views of a batch; the default crops and flips."""
+def view_transform(augmenter, value_range, seed, pretraining=None):
+    """Return the function that creates the views of a batch.
+
+    Args:
+        augmenter: A layer, None, or "auto" for the crop and flip of pretraining.
+        value_range: (lower, upper) of the images.
+        seed: Seed of the default augmenter.
+        pretraining: The augmenter used in pretraining, or None if unknown.
+    """
     if augmenter is None:
         return None
     if isinstance(augmenter, str) and augmenter == "auto":
-        used = model.augmenter
-        used = used.first if isinstance(used, TwoAugmenters) else used
+        used = pretraining.first if isinstance(pretraining, TwoAugmenters) else pretraining
         own = isinstance(used, SimCLRAugmenter)
-        config = used.get_config() if own else {"value_range": model.value_range}
-        config |= presets.CROP_AND_FLIP | {"custom": [], "name": None}
-        config["seed"] = model.sub_seed("labelled views")
+        config = used.get_config() if own else {"value_range": value_range}
+        config |= presets.CROP_AND_FLIP | {"custom": [], "seed": seed, "name": None}
         augmenter = SimCLRAugmenter.from_config(config)
-    inherit_settings(augmenter, model.value_range)
+    inherit_settings(augmenter, value_range)
     return view_function(augmenter)
 
 

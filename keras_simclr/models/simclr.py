@@ -12,6 +12,7 @@ from keras_simclr.layers.views import warn_if_uncompilable
 from keras_simclr.losses.nt_xent import check_temperature
 from keras_simclr.models.copying import untrained_copy, warn_if_uncopyable
 from keras_simclr.models.encoder import build_encoder, full_input_shape, traced_backbone
+from keras_simclr.models.export import Exporter
 from keras_simclr.models.fine_tuning import FineTuner
 from keras_simclr.models.preset_methods import PresetMethods
 from keras_simclr.models.projection_head import ProjectionHead
@@ -29,7 +30,7 @@ UNBUILT = (
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
-class SimCLR(PresetMethods, FineTuner, Trainer):
+class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
     """Learn features from unlabeled images by comparing two views of each.
 
     The encoder turns images into features h, the projection head turns h into z, and NT-Xent

@@ -1,0 +1,256 @@
+"""Exported files run in their own runtimes and return what the Keras model returns."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_simclr import SimCLR
+from keras_simclr.models import export_model
+from keras_simclr.ops.exporters import EXPORT_FORMATS
+
+BACKEND = keras.backend.backend()
+README = Path(__file__).parents[2] / "README.md"
+SUFFIXES = {
+    "tf_saved_model": "",
+    "onnx": ".onnx",
+    "openvino": ".xml",
+    "litert": ".tflite",
+    "torch": ".pt2",
+}
+RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai_edge_litert"}
+FORMATS = [
+    pytest.param(name, marks=pytest.mark.extras if name in RUNTIMES else ()) for name in SUFFIXES
+]
+AVAILABLE = {"tensorflow": "tf_saved_model", "jax": "tf_saved_model", "torch": "torch"}[BACKEND]
+# The runtimes import deprecated modules; OpenVINO's forks a process.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore::ImportWarning"),
+]
+
+
+def run_tf_saved_model(path, images):
+    import tensorflow as tf
+
+    return tf.saved_model.load(str(path)).serve(images).numpy()
+
+
+def run_onnx(path, images):
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(path).run(None, {"images": images})[0]
+
+
+def run_openvino(path, images):
+    import openvino
+
+    return openvino.compile_model(path)(images)[0]
+
+
+def run_litert(path, images):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    index = interpreter.get_input_details()[0]["index"]
+    interpreter.resize_tensor_input(index, images.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(index, images)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def run_torch(path, images):
+    import torch
+
+    return torch.export.load(path).module()(torch.tensor(images)).detach().numpy()
+
+
+def run(format, path, images):
+    """Run an exported file on uint8 images in its own runtime."""
+    return globals()[f"run_{format}"](path, images)
+
+
+def needs(format):
+    """Skip a test of a format whose packages are not installed."""
+    packages = [*EXPORT_FORMATS[format].packages.get(BACKEND, ()), RUNTIMES.get(format)]
+    for package in filter(None, packages):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"needs {package}")
+
+
+def images_like(model, count):
+    size = model.input_shape[1:3]
+    shape = (count, *(side or 12 for side in size), model.input_shape[3])
+    return np.random.default_rng(count).integers(0, 256, shape).astype("uint8")
+
+
+def works(format, model, tmp_path, **options):
+    """Return whether a model can be exported; then compare results for several batch sizes."""
+    path = tmp_path / f"exported{SUFFIXES[format]}"
+    try:
+        export_model(model, path, format, verbose=False, **options)
+    except ValueError as error:
+        assert "These can: " in str(error)
+        assert list(tmp_path.iterdir()) == []
+        return False
+    for count in (3, 1):
+        images = images_like(getattr(model, "encoder", model), count)
+        expected = model.predict(images, verbose=0)
+        found = run(format, path, images)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    return True
+
+
+def cell_of_readme(format):
+    """Return the cell of the table of formats in the README for this backend."""
+    rows = re.findall(rf'^\| "{format}" .*$', README.read_text(), re.MULTILINE)
+    cells = [cell.strip() for cell in rows[0].strip("|").split("|")]
+    return cells[1 + ["tensorflow", "jax", "torch"].index(BACKEND)]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_table_in_the_readme_says_what_can_be_exported(format, pretrained, tmp_path):
+    needs(format)
+    cell = cell_of_readme(format)
+    assert cell.split()[0] == ("yes" if works(format, pretrained, tmp_path) else "no")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_classifier_is_exported_with_its_softmax(format, pretrained, labeled_images, tmp_path):
+    needs(format)
+    classifier = pretrained.fine_tune(*labeled_images, epochs=0, verbose=0)
+    works(format, classifier, tmp_path, image_size=12)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_selective_kernel_resnet_is_exported(format, tmp_path):
+    from keras_simclr import ResNet
+
+    needs(format)
+    model = SimCLR(ResNet(18, sk_ratio=0.0625), seed=0)
+    model.build((None, 12, 12, 3))
+    works(format, model, tmp_path)
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / f"exported{SUFFIXES[AVAILABLE]}"
+
+
+def test_simclr_exports_its_encoder_at_the_size_of_its_views(pretrained, file, labeled_images):
+    pretrained.export(file, AVAILABLE, verbose=False)
+    found = run(AVAILABLE, file, labeled_images[0])
+    expected = pretrained.predict(labeled_images[0], verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_pixels_are_scaled_to_the_value_range_of_the_model(make_model, file):
+    model = make_model(value_range=(-1, 1))
+    model.build((None, 12, 12, 3))
+    model.export(file, AVAILABLE, verbose=False)
+    images = images_like(model.encoder, 2)
+    expected = model.predict(images / 127.5 - 1, verbose=0)
+    found = run(AVAILABLE, file, images)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_range_of_a_resnet_is_found_in_its_encoder(file):
+    model = SimCLR("resnet18", value_range=(-1, 1), seed=0)
+    model.build((None, 12, 12, 3))
+    export_model(model.encoder, file, AVAILABLE, image_size=12, verbose=False)
+    images = images_like(model.encoder, 1)
+    expected = model.predict(images / 127.5 - 1, verbose=0)
+    found = run(AVAILABLE, file, images)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_signature_gives_another_dtype_and_size(pretrained, file):
+    spec = keras.InputSpec(shape=(None, 14, 10, 3), dtype="float32")
+    pretrained.export(file, AVAILABLE, verbose=False, input_signature=[spec])
+    images = np.random.default_rng(0).uniform(0, 255, (2, 14, 10, 3)).astype("float32")
+    expected = pretrained.predict(images, verbose=0)
+    found = run(AVAILABLE, file, images)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_former_export_is_replaced(pretrained, file, tmp_path):
+    for _ in range(2):
+        pretrained.export(file, AVAILABLE, verbose=False)
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_an_export_that_fails_leaves_the_former_one(pretrained, file, tmp_path, monkeypatch):
+    pretrained.export(file, AVAILABLE, verbose=False)
+
+    def fail(self, filepath, *args, **options):
+        Path(filepath).write_text("half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(keras.Model, "export", fail)
+    with pytest.raises(OSError, match="No space left"):
+        export_model(pretrained.encoder, file, AVAILABLE, image_size=12)
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    assert run(AVAILABLE, file, images_like(pretrained.encoder, 1)).shape == (1, 8)
+
+
+def test_the_path_is_printed(pretrained, file, capsys):
+    pretrained.export(file, AVAILABLE)
+    assert f"Exported to {file}" in capsys.readouterr().out
+
+
+REFUSED = {
+    "an unknown format": ({"format": "pickle"}, "`format` must be one of"),
+    "another suffix": ({"filepath": "encoder.h5"}, "`filepath` must end with"),
+    "a missing folder": ({"filepath": f"missing/e{SUFFIXES['torch']}"}, "folder that exists"),
+    "an unknown size": ({}, "Pass the `image_size`"),
+    "other channels": (
+        {"input_signature": keras.InputSpec(shape=(None, 12, 12, 1), dtype="uint8")},
+        "do not fit the model",
+    ),
+    "an inverted range": ({"value_range": (1, 0), "image_size": 12}, "must be \\(lower, upper\\)"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused_is(case, pretrained, tmp_path, monkeypatch):
+    if case == "another suffix" and BACKEND != "torch":
+        pytest.skip("a SavedModel is a folder of any name")
+    monkeypatch.chdir(tmp_path)
+    options, message = REFUSED[case]
+    arguments = {"filepath": f"encoder{SUFFIXES[AVAILABLE]}", "format": AVAILABLE, **options}
+    with pytest.raises(ValueError, match=message):
+        export_model(pretrained.encoder, **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_takes_no_images_is_refused(tmp_path):
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match="`model` must be a built Keras model"):
+        export_model(network, tmp_path / "network", AVAILABLE)
+
+
+def test_files_that_are_not_a_former_export_are_kept(pretrained, file):
+    file.mkdir()
+    (file / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="something else than a former export"):
+        pretrained.export(file, AVAILABLE)
+    assert (file / "thesis.tex").exists()
+
+
+def test_a_missing_package_is_named(pretrained, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install \"keras-simclr\[export\]\""):
+        pretrained.export(tmp_path / "encoder.onnx", "onnx")
+
+
+def test_a_format_of_another_backend_names_what_works(pretrained, tmp_path):
+    format, cure = {"torch": ("tf_saved_model", "tensorflow or jax")}.get(
+        BACKEND, ("torch", "torch")
+    )
+    with pytest.raises(ValueError, match=f"'onnx'.* under KERAS_BACKEND={cure}"):
+        pretrained.export(tmp_path / f"encoder{SUFFIXES[format]}", format)
