@@ -165,7 +165,7 @@ def logits_model(model: Any, name: str) -> keras.Model:
             f"`fine_tune` returns it. Received: {model!r} with the layers "
             f"{[layer.name for layer in layers]}."
         )
-    return keras.Model(model.inputs, model.get_layer("logits").output, name=f"{name}_logits")
+    return keras.Model(model.input, model.get_layer("logits").output, name=f"{name}_logits")
 
 
 def _check_arguments(temperature, student_loss_weight, epochs):
@@ -192,8 +192,8 @@ def _check_callbacks(callbacks):
 
 def _check_softmax(model, logits, images, name):
     """Raise a ValueError unless a model returns the softmax of its logits."""
-    outputs = model(images, training=False), ops.softmax(logits(images, training=False))
-    probabilities, expected = map(ops.convert_to_numpy, outputs)
+    outputs = model(images, training=False), ops.cast(logits(images, training=False), "float32")
+    probabilities, expected = map(ops.convert_to_numpy, (outputs[0], ops.softmax(outputs[1])))
     same = probabilities.shape == expected.shape
     if not same or np.abs(probabilities - expected).max() > TOLERANCE:
         raise ValueError(

@@ -70,7 +70,8 @@ def export_model(
         model: A `SimCLR`, of which the encoder is exported, an encoder, a classifier, or any model
             from images to vectors.
         filepath: Path of a folder ("tf_saved_model"), or of a file that ends with ".onnx",
-            ".xml" ("openvino", with a ".bin" beside it), ".tflite" ("litert") or ".pt2" ("torch").
+            ".xml" ("openvino"), ".tflite" ("litert") or ".pt2" ("torch"). OpenVINO's weights, and
+            those of a large ONNX file, are in a second file beside it.
         format: "tf_saved_model", "onnx", "openvino", "litert" or "torch". Defaults to
             "tf_saved_model".
         image_size: Size of the images in pixels, an int or (height, width). Defaults to that of
