@@ -3,6 +3,7 @@
 A line of input is a command and its arguments; the answer is a line "done".
 """
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from keras_simclr import ProjectionHead, SimCLR, SimCLRAugmenter
 
 BACKEND = keras.backend.backend()
 FOLDER = Path(sys.argv[1])
-ORDER = ("model", "encoder", "classifier")
+PARTS = ("model", "encoder", "classifier")
 if BACKEND == "tensorflow":
     import tensorflow as tf
 
@@ -25,53 +26,59 @@ def given():
     return rng.integers(0, 256, (12, 8, 8, 3)).astype("uint8"), np.arange(12) % 3
 
 
-def save(name, model, classifier):
-    """Save a model, its encoder and a classifier, and what they return."""
-    images, _ = given()
-    parts = dict(zip(ORDER, (model, model.encoder, classifier), strict=True))
-    outputs = {part: network.predict(images, verbose=0) for part, network in parts.items()}
-    weights = {f"weight_{i}": np.array(w) for i, w in enumerate(model.encoder.get_weights())}
-    np.savez(FOLDER / f"{name}.npz", seed=model.seed, **outputs, **weights)
-    for part, network in parts.items():
-        network.save(FOLDER / f"{name}-{part}.keras")
+def digests(model):
+    """Return a checksum of each weight of a model, moving statistics included."""
+    return [hashlib.sha256(np.array(weight).tobytes()).hexdigest() for weight in model.weights]
 
 
-def load(name):
-    """Load the parts of `name`, and save what they return on this backend."""
-    images, _ = given()
-    parts = {part: keras.models.load_model(FOLDER / f"{name}-{part}.keras") for part in ORDER}
-    outputs = {part: network.predict(images, verbose=0) for part, network in parts.items()}
-    model = parts["model"]
-    weights = {f"weight_{i}": np.array(w) for i, w in enumerate(model.encoder.get_weights())}
-    found = {"seed": model.seed, "pretrained": model.pretrained}
-    np.savez(FOLDER / f"{name}-on-{BACKEND}.npz", **found, **outputs, **weights)
-    return model
-
-
-def fine_tune(model):
-    images, labels = given()
-    options = {"epochs": 1, "batch_size": 6, "augmenter": None, "verbose": 0}
-    return model.fine_tune(images, labels, **options)
+def outputs(parts):
+    return {name: part.predict(given()[0], verbose=0) for name, part in parts.items()}
 
 
 def create():
     """Pretrain a ResNet for a step, so that its moving statistics are not the initial ones."""
+    images, labels = given()
     crops = SimCLRAugmenter(color_distortion=0.0, grayscale=0.0, blur=0.0, seed=1)
-    head = ProjectionHead(output_dim=8)
-    model = SimCLR("resnet18", projection_head=head, augmenter=crops, seed=7)
+    model = SimCLR(
+        "resnet18", projection_head=ProjectionHead(output_dim=8), augmenter=crops, seed=7
+    )
     model.compile(keras.optimizers.SGD(0.01))
-    model.fit(given()[0], batch_size=6, verbose=0)
-    save(BACKEND, model, fine_tune(model))
+    model.fit(images, batch_size=6, steps_per_epoch=1, verbose=0)
+    classifier = model.fine_tune(images, labels, epochs=0, optimizer="sgd", verbose=0)
+    parts = dict(zip(PARTS, (model, model.encoder, classifier), strict=True))
+    np.savez(FOLDER / f"{BACKEND}.npz", weights=digests(model), **outputs(parts))
+    for name, part in parts.items():
+        part.save(FOLDER / f"{BACKEND}-{name}.keras")
 
 
-def adopt(name):
-    """Load the model of another backend, fine-tune it, and save it for its way back."""
-    model = load(name)
-    save(f"{name}-by-{BACKEND}", model, fine_tune(model))
+def load(origin):
+    """Load what another backend has saved; return the model."""
+    parts = {name: keras.models.load_model(FOLDER / f"{origin}-{name}.keras") for name in PARTS}
+    model = parts["model"]
+    found = {"weights": digests(model), "seed": model.seed, "pretrained": model.pretrained}
+    np.savez(FOLDER / f"{origin}-on-{BACKEND}.npz", **found, **outputs(parts))
+    return model
 
+
+def fine_tune(origin):
+    """Fine-tune the model of another backend for a step, and save the classifier."""
+    images, labels = given()
+    options = {"epochs": 1, "steps_per_epoch": 1, "augmenter": None, "optimizer": "sgd"}
+    classifier = load(origin).fine_tune(images, labels, verbose=0, **options)
+    np.savez(FOLDER / f"{origin}-by-{BACKEND}.npz", **outputs({"classifier": classifier}))
+    classifier.save(FOLDER / f"{origin}-by-{BACKEND}.keras")
+
+
+def take_back(other):
+    """Load the classifier that another backend has fine-tuned from the model of this one."""
+    classifier = keras.models.load_model(FOLDER / f"{BACKEND}-by-{other}.keras")
+    np.savez(FOLDER / f"{BACKEND}-from-{other}.npz", **outputs({"classifier": classifier}))
+
+
+COMMANDS = {"create": create, "load": load, "fine_tune": fine_tune, "take_back": take_back}
 
 if __name__ == "__main__":
     for line in sys.stdin:
         command, *arguments = line.split()
-        {"create": create, "adopt": adopt, "load": load}[command](*arguments)
+        COMMANDS[command](*arguments)
         print("done", flush=True)

@@ -1,6 +1,7 @@
 """What is saved on one backend is the same on the others, fine-tunes there, and goes back."""
 
 import os
+import shutil
 import subprocess
 import sys
 from itertools import permutations
@@ -13,6 +14,7 @@ import pytest
 PROGRAM = Path(__file__).parent / "saved_models.py"
 BACKENDS = ("tensorflow", "jax", "torch")
 PAIRS = list(permutations(BACKENDS, 2))
+RING = [("tensorflow", "jax"), ("jax", "torch"), ("torch", "tensorflow")]
 PARTS = ("model", "encoder", "classifier")
 
 
@@ -56,13 +58,14 @@ def folder(tmp_path_factory):
             processes[backend] = Process(backend, folder)
             processes[backend].do("create")
         for origin, other in PAIRS:
-            processes[other].do("adopt", origin)
-        for origin, other in PAIRS:
-            processes[origin].do("load", f"{origin}-by-{other}")
+            processes[other].do("fine_tune" if (origin, other) in RING else "load", origin)
+        for origin, other in RING:
+            processes[origin].do("take_back", other)
+        yield folder
     finally:
         for process in processes.values():
             process.close()
-    return folder
+        shutil.rmtree(folder)
 
 
 def check_close(found, expected, part):
@@ -73,33 +76,27 @@ def check_close(found, expected, part):
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize(("origin", "other"), PAIRS)
 def test_a_saved_model_returns_the_same_on_another_backend(part, origin, other, folder):
-    check_close(
-        np.load(folder / f"{origin}-on-{other}.npz"), np.load(f"{folder}/{origin}.npz"), part
-    )
+    found, expected = (np.load(folder / f"{name}.npz") for name in (f"{origin}-on-{other}", origin))
+    check_close(found, expected, part)
 
 
 @pytest.mark.parametrize(("origin", "other"), PAIRS)
-def test_weights_statistics_and_seed_are_bit_for_bit_the_same(origin, other, folder):
-    found, expected = (
-        np.load(folder / f"{origin}-on-{other}.npz"),
-        np.load(f"{folder}/{origin}.npz"),
-    )
-    names = [name for name in expected.files if name.startswith("weight")]
-    assert len(names) > 100
-    for name in (*names, "seed"):
-        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
-    assert found["pretrained"]
+def test_weights_statistics_and_seed_are_the_same_bit_for_bit(origin, other, folder):
+    found, expected = (np.load(folder / f"{name}.npz") for name in (f"{origin}-on-{other}", origin))
+    assert len(found["weights"]) > 100
+    np.testing.assert_array_equal(found["weights"], expected["weights"])
+    assert found["seed"] == 7 and found["pretrained"]
 
 
-@pytest.mark.parametrize(("origin", "other"), PAIRS)
+@pytest.mark.parametrize(("origin", "other"), RING)
 def test_fine_tuning_there_changes_the_classifier(origin, other, folder):
-    before, after = np.load(f"{folder}/{origin}.npz"), np.load(folder / f"{origin}-by-{other}.npz")
+    before, after = (np.load(folder / f"{name}.npz") for name in (origin, f"{origin}-by-{other}"))
     assert np.isfinite(after["classifier"]).all()
-    np.testing.assert_array_equal(after["weight_0"], before["weight_0"])
+    assert np.abs(after["classifier"] - before["classifier"]).max() > 1e-3
 
 
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize(("origin", "other"), PAIRS)
-def test_what_was_fine_tuned_there_goes_back(part, origin, other, folder):
-    found = np.load(folder / f"{origin}-by-{other}-on-{origin}.npz")
-    check_close(found, np.load(folder / f"{origin}-by-{other}.npz"), part)
+@pytest.mark.parametrize(("origin", "other"), RING)
+def test_what_was_fine_tuned_there_goes_back(origin, other, folder):
+    names = f"{origin}-from-{other}", f"{origin}-by-{other}"
+    found, expected = (np.load(folder / f"{name}.npz") for name in names)
+    check_close(found, expected, "classifier")

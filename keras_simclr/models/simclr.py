@@ -173,6 +173,10 @@ class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
         """Set an attribute that Keras neither tracks nor saves, as its weights belong elsewhere."""
         object.__setattr__(self, name, value)
 
+    def __dir__(self):
+        """List the attributes without the classifier: Keras saves the layers that are listed."""
+        return [name for name in super().__dir__() if name not in ("classifier", "_classifier")]
+
     def sub_seed(self, purpose):
         """Return the seed for `purpose`, derived from the seed of the model."""
         return derive_seed(self.seed, *purpose.encode())

@@ -1,6 +1,9 @@
+import io
 import subprocess
 import sys
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -82,6 +85,9 @@ def test_the_classifier_is_not_saved_with_the_model(pretrained, labeled_images, 
     fine_tune(pretrained, labeled_images)
     pretrained.save(tmp_path / "model.keras")
     assert keras.models.load_model(tmp_path / "model.keras").classifier is None
+    with zipfile.ZipFile(tmp_path / "model.keras") as file:
+        with h5py.File(io.BytesIO(file.read("model.weights.h5"))) as weights:
+            assert "classifier" not in weights
 
 
 def test_the_classifier_loads_without_this_package(pretrained, labeled_images, tmp_path):
