@@ -33,7 +33,7 @@ def image_folders(tmp_path, monkeypatch, rng):
 def shortened(monkeypatch):
     """Train for one step, with a small network in the place of named ones and simpler views."""
     one_step = {"epochs": 1, "steps_per_epoch": 1}
-    fit, fine_tune = SimCLR.fit, SimCLR.fine_tune
+    fit, fine_tune, distill = SimCLR.fit, SimCLR.fine_tune, keras_simclr.models.distill
 
     def fit_for_one_step(self, *args, **options):
         return fit(self, *args, **{**options, **one_step})
@@ -41,12 +41,16 @@ def shortened(monkeypatch):
     def fine_tune_for_one_step(self, *args, **options):
         return fine_tune(self, *args, **{**options, **one_step})
 
+    def distill_for_one_step(*args, **options):
+        return distill(*args, **{**options, **one_step})
+
     def small_network(name):
         return keras.Sequential([layers.Rescaling(1 / 255), layers.Conv2D(4, 3, strides=4)])
 
     monkeypatch.setitem(presets.SMALL_GRAY, "color_distortion", 0.0)
     monkeypatch.setattr(SimCLR, "fit", fit_for_one_step)
     monkeypatch.setattr(SimCLR, "fine_tune", fine_tune_for_one_step)
+    monkeypatch.setattr(keras_simclr.models, "distill", distill_for_one_step)
     monkeypatch.setattr(keras_simclr.models.simclr, "resnet_by_name", small_network)
 
 

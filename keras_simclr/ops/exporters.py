@@ -102,4 +102,12 @@ def _export_by_onnx(model, path, spec, options):
     with tempfile.TemporaryDirectory() as folder:
         onnx_file = f"{folder}/model.onnx"
         model.export(onnx_file, "onnx", verbose=False, input_signature=[spec], **options)
-        openvino.serialize(openvino.convert_model(onnx_file), path)
+        try:
+            converted = openvino.convert_model(onnx_file)
+        except Exception as error:
+            raise ValueError(
+                "OpenVINO cannot read a layer of this model as JAX exports it; average pooling is "
+                f"one. Received: {type(error).__name__}: {error} Save the model, load it under "
+                "KERAS_BACKEND=tensorflow or torch, and export it there."
+            ) from error
+        openvino.serialize(converted, path)

@@ -37,7 +37,8 @@ pytestmark = [
 def run_tf_saved_model(path, images):
     import tensorflow as tf
 
-    return tf.saved_model.load(str(path)).serve(images).numpy()
+    loaded = tf.saved_model.load(str(path))  # owns the variables
+    return loaded.serve(images).numpy()
 
 
 def run_onnx(path, images):
@@ -95,7 +96,7 @@ def works(format, model, tmp_path, **options):
     try:
         export_model(model, path, format, verbose=False, **options)
     except ValueError as error:
-        assert "These can: " in str(error)
+        assert "under KERAS_BACKEND=" in str(error)
         assert list(tmp_path.iterdir()) == []
         return False
     for count in (3, 1):
@@ -106,25 +107,24 @@ def works(format, model, tmp_path, **options):
     return True
 
 
-def cell_of_readme(format):
-    """Return the cell of the table of formats in the README for this backend."""
+def can_export(format):
+    """Return what the table of formats in the README says about this backend."""
     rows = re.findall(rf'^\| "{format}" .*$', README.read_text(), re.MULTILINE)
     cells = [cell.strip() for cell in rows[0].strip("|").split("|")]
-    return cells[1 + ["tensorflow", "jax", "torch"].index(BACKEND)]
+    return cells[1 + ["tensorflow", "jax", "torch"].index(BACKEND)].startswith("yes")
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_table_in_the_readme_says_what_can_be_exported(format, pretrained, tmp_path):
     needs(format)
-    cell = cell_of_readme(format)
-    assert cell.split()[0] == ("yes" if works(format, pretrained, tmp_path) else "no")
+    assert works(format, pretrained, tmp_path) == can_export(format)
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_classifier_is_exported_with_its_softmax(format, pretrained, labeled_images, tmp_path):
     needs(format)
     classifier = pretrained.fine_tune(*labeled_images, epochs=0, verbose=0)
-    works(format, classifier, tmp_path, image_size=12)
+    assert works(format, classifier, tmp_path, image_size=12) == can_export(format)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -134,7 +134,8 @@ def test_a_selective_kernel_resnet_is_exported(format, tmp_path):
     needs(format)
     model = SimCLR(ResNet(18, sk_ratio=0.0625), seed=0)
     model.build((None, 12, 12, 3))
-    works(format, model, tmp_path)
+    is_exception = (BACKEND, format) == ("jax", "openvino")  # which the README names
+    assert works(format, model, tmp_path) == (can_export(format) and not is_exception)
 
 
 @pytest.fixture
