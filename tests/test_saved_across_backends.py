@@ -22,14 +22,19 @@ class Process:
     """A process on a backend that runs one command after the other."""
 
     def __init__(self, backend, folder):
-        environment = {"KERAS_BACKEND": backend, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-        self.said = folder / f"{backend}.txt"
+        environment = {
+            "KERAS_BACKEND": backend,
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+            "JAX_COMPILATION_CACHE_DIR": f"{folder}/compiled",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+        }
+        self.said = (folder / f"{backend}.txt").open("w+")
         self.process = subprocess.Popen(
             [sys.executable, PROGRAM, folder],
             env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self.said.open("w"),
+            stderr=self.said,
             text=True,
         )
 
@@ -39,11 +44,12 @@ class Process:
         answer = self.process.stdout.readline()
         while answer and answer != "done\n":
             answer = self.process.stdout.readline()
-        assert answer, self.said.read_text()[-3000:]
+        assert answer, Path(self.said.name).read_text()[-3000:]
 
     def close(self):
         self.process.kill()
         self.process.communicate()
+        self.said.close()
 
 
 @pytest.fixture(scope="module")

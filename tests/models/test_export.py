@@ -127,7 +127,8 @@ def test_a_classifier_is_exported_with_its_softmax(format, pretrained, labeled_i
     assert works(format, classifier, tmp_path, image_size=12) == can_export(format)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.extras  # takes long
+@pytest.mark.parametrize("format", SUFFIXES)
 def test_a_selective_kernel_resnet_is_exported(format, tmp_path):
     from keras_simclr import ResNet
 
