@@ -19,7 +19,7 @@ def test_a_resnet_of_this_package_receives_images_in_0_1():
 def test_a_resnet_may_normalize_its_images():
     resnet = ResNet(18, normalization=((0.5, 0.25, 0.0), (0.5, 1.0, 2.0)))
     encoder = build_encoder(resnet, (16, 16, 3), (0, 255))
-    scaled = keras.Model(encoder.input, encoder.get_layer("to_unit_range").output)
+    scaled = keras.Model(encoder.input, encoder.get_layer("normalized").output)
     white = scaled.predict(np.full((1, 4, 4, 3), 255, "uint8"), verbose=0)[0, 0, 0]
     np.testing.assert_allclose(white, [1, 0.75, 0.5], rtol=1e-6)
 
