@@ -34,9 +34,21 @@ MAY_IMPORT = {
     "losses": BOTTOM | {"distribution", "ops"},
     "data": BOTTOM | {"distribution"},
     "checkpoints": BOTTOM,
-    "datasets": BOTTOM,
+    "datasets": BOTTOM | {"data"},
     "evaluation": BOTTOM | {"ops", "optimizers"},  # which trains from scratch, for comparison
     "plotting": BOTTOM,
+    "__main__": {"cli"},
+    "cli": BOTTOM
+    | {
+        "callbacks",
+        "data",
+        "datasets",
+        "distribution",
+        "evaluation",
+        "layers",
+        "models",
+        "plotting",
+    },
     "callbacks": BOTTOM | {"distribution", "evaluation", "ops"},
     "training": BOTTOM
     | {"callbacks", "data", "distribution", "layers", "losses", "ops", "optimizers"},

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from keras_simclr.data.epoch_dataset import EpochDataset
-from keras_simclr.data.inspection import to_image_batch
+from keras_simclr.data.inspection import is_array, to_image_batch
 
 
 class ArrayDataset(EpochDataset):
@@ -54,13 +54,21 @@ class ArrayDataset(EpochDataset):
     def __getitem__(self, index):
         """Return batch `index` of those that are left: (images, labels, sample weights)."""
         step = self.step_of(index)
-        number, position = divmod(step, self.steps_per_pass)
-        start = position * self.batch_size
-        chosen = take_shard(self._order_of(number)[start : start + self.batch_size], self.shard)
+        chosen = self.rows_of(step)
         images = to_image_batch(self.images[chosen])
         if self.transform:
             images = self.transform(images, step)
         return (images, *(array[chosen] for array in self.targets))
+
+    def rows_of(self, step):
+        """Return the rows of the images in the batch of a step, counted over all epochs."""
+        number, position = divmod(step, self.steps_per_pass)
+        start = position * self.batch_size
+        return take_shard(self._order_of(number)[start : start + self.batch_size], self.shard)
+
+    def fingerprint(self):
+        """Return the bytes of some of the images, which change with the data."""
+        return spread_sample(self.images)
 
     def _order_of(self, number):
         """Return the order of the images in pass `number`."""
@@ -80,3 +88,38 @@ def take_shard(rows, shard):
         return rows
     size = len(rows) // num_shards
     return rows[shard_id * size : (shard_id + 1) * size]
+
+
+def spread_sample(images, count=64):
+    """Return at most `count` images at equal distances in an array."""
+    return np.asarray(images[np.linspace(0, len(images) - 1, min(count, len(images)), dtype=int)])
+
+
+def split_array(x, fraction, *targets):
+    """Split arrays into training data and validation data.
+
+    Args:
+        x: Array of images.
+        fraction: Fraction of the images, taken from the end, to validate on; above 0 and below 1.
+        *targets: Labels and sample weights of the images, or None.
+
+    Returns:
+        Two lists, each of (x, *targets): for training and for validation.
+
+    Raises:
+        ValueError: If `x` is not an array, or `fraction` is out of range or leaves one part empty.
+    """
+    if not is_array(x) or not 0 < fraction < 1:
+        raise ValueError(
+            "`validation_split` must be between 0 and 1, and is only supported for arrays. "
+            f"Received: validation_split={fraction} with {type(x).__name__}."
+        )
+    count = round(len(x) * (1 - fraction))
+    if not 0 < count < len(x):
+        raise ValueError(
+            "`validation_split` must leave images for both training and validation. Received: "
+            f"validation_split={fraction} with {len(x)} images."
+        )
+    arrays = (x, *targets)
+    first = [None if array is None else array[:count] for array in arrays]
+    return first, [None if array is None else array[count:] for array in arrays]

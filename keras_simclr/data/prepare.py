@@ -16,6 +16,7 @@ from keras_simclr.data.batch_size import (
     sharded_batch_size,
 )
 from keras_simclr.data.epoch_dataset import EpochDataset
+from keras_simclr.data.file_dataset import FileDataset
 from keras_simclr.data.image_checks import check_images, check_no_views
 from keras_simclr.data.inspection import (
     first_batch,
@@ -55,13 +56,17 @@ class PreparedData:
 
     @property
     def is_array(self):
-        """Whether `data` is an array in batches."""
+        """Whether `data` is an array or files, in batches of this package."""
         return isinstance(self.data, ArrayDataset)
 
     @property
     def images(self):
-        """All images if they are an array, otherwise the first ones."""
+        """All images, with shape and dtype, or the first ones of a dataset."""
         return self.data.images if self.is_array else self.first
+
+    def fingerprint(self):
+        """Return an array that changes with the images."""
+        return self.data.fingerprint()
 
     def epoch_start(self):
         """Return an `EpochStart` for the data: they are read again unless they are our own."""
@@ -101,21 +106,32 @@ def prepare_training_data(
         check_positive_integer("steps_per_epoch", steps_per_epoch)
     if not is_array(x):
         check_no_batch_size(x, batch_size)
-        return _prepare_dataset(x, value_range, steps_per_epoch, micro_batch_size)
-    images = to_numpy(x)
-    check_images(images, value_range)
-    batch_size = checked_batch_size(batch_size, len(images))
-    check_two_images(len(images), batch_size)
-    check_shards(images[:1], batch_size, micro_batch_size, len(images))
-    data = ArrayDataset(
-        images,
-        batch_size=batch_size,
-        seed=seed,
-        drop_remainder=True,
-        steps_per_epoch=steps_per_epoch,
-        shard=distribution.data_shard(),
-    )
+        if not isinstance(x, FileDataset):
+            return _prepare_dataset(x, value_range, steps_per_epoch, micro_batch_size)
+    images, count, batch_size = _looked_at(x, value_range, batch_size)
+    check_two_images(count, batch_size)
+    check_shards(images[:1], batch_size, micro_batch_size, count)
+    plan = {
+        "batch_size": batch_size,
+        "seed": seed,
+        "drop_remainder": True,
+        "steps_per_epoch": steps_per_epoch,
+        "shard": distribution.data_shard(),
+    }
+    files = isinstance(x, FileDataset)
+    data = x.planned(images_only=True, **plan) if files else ArrayDataset(images, **plan)
     return PreparedData(data, images[:1], batch_size, len(data))
+
+
+def _looked_at(x, value_range, batch_size):
+    """Return checked images, all of an array or some of files, their number and batch size."""
+    if isinstance(x, FileDataset):
+        images, count, batch_size = x.first_images(), len(x.images), x.batch_size
+    else:
+        images = to_numpy(x)
+        count = len(images)
+    check_images(images, value_range)
+    return images, count, checked_batch_size(batch_size, count)
 
 
 def _prepare_dataset(dataset, value_range, steps_per_epoch, micro_batch_size):
@@ -193,23 +209,24 @@ def prepare_evaluation_data(
     num_devices = distribution.num_devices() if sharded else 1
     if not is_array(x):
         check_no_batch_size(x, batch_size)
-        return _prepare_evaluation_dataset(x, value_range, num_devices, micro_batch_size)
-    images = to_numpy(x)
-    check_images(images, value_range)
+        if not isinstance(x, FileDataset):
+            return _prepare_evaluation_dataset(x, value_range, num_devices, micro_batch_size)
+    images, count, used = _looked_at(x, value_range, batch_size)
     if num_devices > 1:
         multiple = num_devices * (micro_batch_size or 1)
-        batch_size = sharded_batch_size(len(images), batch_size, multiple)
-        check_shards(images[:1], batch_size, micro_batch_size, len(images))
-    batch_size = checked_batch_size(batch_size, len(images))
-    data = ArrayDataset(
-        images,
-        labels,
-        sample_weight,
-        batch_size=batch_size,
-        drop_remainder=num_devices > 1,
-        shard=distribution.data_shard() if sharded else (0, 1),
-    )
-    return PreparedData(data, images[:1], batch_size, len(data))
+        files = isinstance(x, FileDataset)
+        used = sharded_batch_size(count, used if files else batch_size, multiple)
+        check_shards(images[:1], used, micro_batch_size, count)
+    plan = {
+        "batch_size": used,
+        "drop_remainder": num_devices > 1,
+        "shard": distribution.data_shard() if sharded else (0, 1),
+    }
+    if isinstance(x, FileDataset):
+        data = x.planned(**plan)
+    else:
+        data = ArrayDataset(images, labels, sample_weight, **plan)
+    return PreparedData(data, images[:1], used, len(data))
 
 
 def _prepare_evaluation_dataset(dataset, value_range, num_devices, micro_batch_size):
@@ -257,38 +274,3 @@ def check_known_length(steps):
             "Pass `steps_per_epoch`."
         )
     return steps
-
-
-def spread_sample(images, count=64):
-    """Return at most `count` images at equal distances in an array."""
-    return np.asarray(images[np.linspace(0, len(images) - 1, min(count, len(images)), dtype=int)])
-
-
-def split_array(x, fraction, *targets):
-    """Split arrays into training data and validation data.
-
-    Args:
-        x: Array of images.
-        fraction: Fraction of the images, taken from the end, to validate on; above 0 and below 1.
-        *targets: Labels and sample weights of the images, or None.
-
-    Returns:
-        Two lists, each of (x, *targets): for training and for validation.
-
-    Raises:
-        ValueError: If `x` is not an array, or `fraction` is out of range or leaves one part empty.
-    """
-    if not is_array(x) or not 0 < fraction < 1:
-        raise ValueError(
-            "`validation_split` must be between 0 and 1, and is only supported for arrays. "
-            f"Received: validation_split={fraction} with {type(x).__name__}."
-        )
-    count = round(len(x) * (1 - fraction))
-    if not 0 < count < len(x):
-        raise ValueError(
-            "`validation_split` must leave images for both training and validation. Received: "
-            f"validation_split={fraction} with {len(x)} images."
-        )
-    arrays = (x, *targets)
-    first = [None if array is None else array[:count] for array in arrays]
-    return first, [None if array is None else array[count:] for array in arrays]

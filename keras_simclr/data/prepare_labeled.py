@@ -8,6 +8,7 @@ import numpy as np
 from keras_simclr import distribution
 from keras_simclr.data.array_dataset import ArrayDataset
 from keras_simclr.data.batch_size import DEFAULT_BATCH_SIZE, check_no_batch_size, check_shards
+from keras_simclr.data.file_dataset import FileDataset
 from keras_simclr.data.image_checks import check_images
 from keras_simclr.data.inspection import (
     first_batch,
@@ -31,7 +32,7 @@ class LabeledData:
     """Labeled images that have been checked and prepared for Keras.
 
     Args:
-        source: (images, labels, sample weights or None) as arrays, or a dataset.
+        source: (images, labels, sample weights or None) as arrays, files, or a dataset.
         example: First images and their labels, as NumPy arrays.
         batch_size: Global batch size.
         steps_per_epoch: Batches per epoch.
@@ -52,13 +53,22 @@ class LabeledData:
 
     @property
     def is_array(self):
-        """Whether the images are an array."""
-        return isinstance(self.source, tuple)
+        """Whether the images are an array or files, which this package puts in order."""
+        return isinstance(self.source, (tuple, FileDataset))
 
     @property
     def images(self):
-        """All images if they are an array, otherwise the first ones."""
-        return self.source[0] if self.is_array else self.example[0]
+        """All images, with shape and dtype, or the first ones of a dataset."""
+        return self._in_order(1).images if self.is_array else self.example[0]
+
+    @property
+    def targets(self):
+        """Labels and sample weights, if there are any, or nothing for a dataset."""
+        return self._in_order(1).targets if self.is_array else []
+
+    def fingerprint(self):
+        """Return an array that changes with the images."""
+        return self._in_order(1).fingerprint()
 
     @property
     def one_hot(self):
@@ -73,7 +83,7 @@ class LabeledData:
         """
         shard = distribution.data_shard()
         if self.is_array:
-            return self._array_dataset(self.steps_per_epoch, transform=transform, shard=shard)
+            return self._in_order(self.steps_per_epoch, transform=transform, shard=shard)
         full_only = self.batch_size if distribution.num_devices() > 1 else None
         return RepeatedDataset(
             self.source,
@@ -86,18 +96,20 @@ class LabeledData:
     def one_pass(self):
         """Return an iterator over the full, untransformed batches of one pass."""
         if self.is_array:
-            return iterate_batches(self._array_dataset(self.steps_per_pass))
+            return iterate_batches(self._in_order(self.steps_per_pass))
         return ([to_numpy(array) for array in batch] for batch in iterate_batches(self.source))
 
-    def _array_dataset(self, steps_per_epoch, **options):
-        return ArrayDataset(
-            *self.source,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            drop_remainder=True,
-            steps_per_epoch=steps_per_epoch,
+    def _in_order(self, steps_per_epoch, **options):
+        plan = {
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "drop_remainder": True,
+            "steps_per_epoch": steps_per_epoch,
             **options,
-        )
+        }
+        if isinstance(self.source, FileDataset):
+            return self.source.planned(**plan)
+        return ArrayDataset(*self.source, **plan)
 
 
 def prepare_labeled_data(
@@ -146,15 +158,20 @@ def prepare_labeled_data(
                 f"(images, labels, sample weights). Received: one of them with {type(x).__name__}."
             )
         check_no_batch_size(x, batch_size)
-        return _prepare_dataset(x, value_range, steps_per_epoch, min_steps, **options)
-    images = to_numpy(x)
+        if not isinstance(x, FileDataset):
+            return _prepare_dataset(x, value_range, steps_per_epoch, min_steps, **options)
+    images, count = _looked_at(x)
     check_images(images, value_range)
-    batch_size = _batch_size(batch_size, len(images))
-    labels = check_labels(y, num_classes, count=len(images), multi_label=multi_label)
-    check_shards(images[:1], batch_size, count=len(images))
-    steps_per_pass = len(images) // batch_size
+    if isinstance(x, FileDataset):
+        y, num_classes = (x.targets or [None])[0], num_classes or len(x.class_names) or None
+        batch_size = x.batch_size
+    batch_size = _batch_size(batch_size, count)
+    labels = check_labels(y, num_classes, count=count, multi_label=multi_label)
+    check_shards(images[:1], batch_size, count=count)
+    arrays = (images, labels, _check_weights(sample_weight, count))
+    steps_per_pass = count // batch_size
     return LabeledData(
-        source=(images, labels, _check_weights(sample_weight, len(images))),
+        source=x if isinstance(x, FileDataset) else arrays,
         example=(images[:1], labels[:1]),
         batch_size=batch_size,
         steps_per_epoch=steps_per_epoch or max(min_steps, steps_per_pass),
@@ -163,6 +180,14 @@ def prepare_labeled_data(
         num_classes=num_classes or count_classes(labels),
         seed=seed,
     )
+
+
+def _looked_at(x):
+    """Return images, all of an array or some of files, and their number."""
+    if isinstance(x, FileDataset):
+        return x.first_images(), len(x.images)
+    images = to_numpy(x)
+    return images, len(images)
 
 
 def _prepare_dataset(dataset, value_range, steps_per_epoch, min_steps, num_classes, multi_label):
@@ -208,6 +233,7 @@ def prepare_validation_data(data, labeled, value_range, batch_size=None, *, mult
         ValueError: If the images or labels are invalid.
     """
     if not isinstance(data, (tuple, list)):
+        _check_same_classes(labeled.source, data)
         return prepare_evaluation_data(data, value_range).data
     images, labels, *weights = data
     labels = check_labels(
@@ -221,6 +247,16 @@ def prepare_validation_data(data, labeled, value_range, batch_size=None, *, mult
         )
     weights = [_check_weights(weight, len(images)) for weight in weights]
     return prepare_evaluation_data(images, value_range, batch_size, labels, *weights).data
+
+
+def _check_same_classes(training, validation):
+    names, others = (getattr(data, "class_names", None) for data in (training, validation))
+    if names and others and list(names) != list(others):
+        raise ValueError(
+            "Training and validation must have the same classes. Received: "
+            f"{list(others)[:10]} in validation instead of {list(names)[:10]}. Pass "
+            "`class_names=` of the training data where you load the validation data."
+        )
 
 
 def _batch_size(batch_size, count):

@@ -9,8 +9,8 @@ from keras_simclr import distribution
 from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
 from keras_simclr.callbacks.resuming import find_backup, resumable
 from keras_simclr.callbacks.run_state import Run, plain_config
+from keras_simclr.data.array_dataset import split_array
 from keras_simclr.data.epoch_dataset import weakly
-from keras_simclr.data.prepare import split_array
 from keras_simclr.data.prepare_labeled import prepare_labeled_data, prepare_validation_data
 from keras_simclr.keras_internals import EpochStart
 from keras_simclr.layers import SimCLRAugmenter, TwoAugmenters, presets
@@ -213,12 +213,11 @@ def _start_logits(model, classifier, labeled, class_weight, multi_label):
 
 def _describe_run(model, labeled, initial_epoch, **options):
     def settings():
-        targets = labeled.source[1:] if labeled.is_array else ()
         return run_settings(
             model,
             labeled,
             num_classes=labeled.num_classes,
-            labels=digest(*(array for array in targets if array is not None)),
+            labels=digest(*labeled.targets),
             pretrained_weights=digest(*model.get_weights()),
             **{name: plain_config(value) for name, value in options.items()},
         )

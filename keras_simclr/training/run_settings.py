@@ -7,7 +7,6 @@ from typing import Any
 import keras
 
 from keras_simclr.callbacks.run_state import plain_config
-from keras_simclr.data.prepare import spread_sample
 from keras_simclr.ops.digest import digest as digest
 
 CHANGEABLE = {"micro_batch_size"}  # settings that may change from one part of a run to the next
@@ -23,7 +22,7 @@ def run_settings(model: Any, data: Any, **others: Any) -> dict[str, Any]:
     """
     images: dict[str, Any] = {"shape": list(data.images.shape[1:]), "dtype": str(data.images.dtype)}
     if data.is_array:
-        images.update(count=len(data.images), digest=digest(spread_sample(data.images)))
+        images.update(count=len(data.images), digest=digest(data.fingerprint()))
     return {
         **others,
         "seed": model.seed,

@@ -9,13 +9,13 @@ from keras_simclr import distribution
 from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
 from keras_simclr.callbacks.resuming import find_backup, resumable
 from keras_simclr.callbacks.run_state import Run
+from keras_simclr.data.array_dataset import split_array
 from keras_simclr.data.epoch_dataset import weakly
 from keras_simclr.data.inspection import images_of, is_array
 from keras_simclr.data.padding import pad_batches, remove_padding
 from keras_simclr.data.prepare import (
     prepare_evaluation_data,
     prepare_training_data,
-    split_array,
 )
 from keras_simclr.keras_internals import (
     additional_losses,

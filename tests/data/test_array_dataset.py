@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_simclr.data.array_dataset import ArrayDataset, take_shard
+from keras_simclr.data.array_dataset import ArrayDataset, split_array, take_shard
 
 IMAGES = np.arange(10, dtype="uint8").reshape(10, 1, 1, 1)
 
@@ -80,3 +80,25 @@ def test_an_epoch_can_start_at_one_of_its_steps():
     rest.start_epoch(1, 3)
     assert rest.num_batches == 2 and len(rest) == 5
     assert [*rest[0][0].ravel(), *rest[1][0].ravel()] == expected[6:]
+
+
+def test_the_last_fraction_of_an_array_is_split_off():
+    (images, labels), (its_images, its_labels) = split_array(IMAGES[:8], 0.25, np.arange(8))
+    assert (len(images), len(its_images)) == (6, 2)
+    assert labels.tolist() == [0, 1, 2, 3, 4, 5] and its_labels.tolist() == [6, 7]
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.0, 3])
+def test_a_fraction_out_of_range_is_refused(fraction):
+    with pytest.raises(ValueError, match="must be between 0 and 1"):
+        split_array(IMAGES, fraction)
+
+
+def test_a_dataset_cannot_be_split():
+    with pytest.raises(ValueError, match="only supported for arrays"):
+        split_array(ArrayDataset(IMAGES, batch_size=2), 0.5)
+
+
+def test_a_split_that_leaves_nothing_is_refused():
+    with pytest.raises(ValueError, match="leave images for both training and validation"):
+        split_array(IMAGES, 0.01)

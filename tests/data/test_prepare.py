@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_simclr.data.batch_size import default_batch_size, sharded_batch_size
-from keras_simclr.data.prepare import prepare_training_data, split_array
+from keras_simclr.data.prepare import prepare_training_data
 
 GOOD = np.random.default_rng(0).uniform(0, 255, size=(8, 12, 12, 3)).astype("float32")
 
@@ -83,25 +83,3 @@ def test_a_generator_has_no_known_length():
 def test_steps_that_are_not_a_positive_integer_are_refused(steps):
     with pytest.raises(ValueError, match="`steps_per_epoch` must be a positive integer"):
         prepare(GOOD, steps_per_epoch=steps)
-
-
-def test_the_last_fraction_of_an_array_is_split_off():
-    (images, labels), (its_images, its_labels) = split_array(GOOD, 0.25, np.arange(8))
-    assert (len(images), len(its_images)) == (6, 2)
-    assert labels.tolist() == [0, 1, 2, 3, 4, 5] and its_labels.tolist() == [6, 7]
-
-
-@pytest.mark.parametrize("fraction", [-0.1, 1.0, 3])
-def test_a_fraction_out_of_range_is_refused(fraction):
-    with pytest.raises(ValueError, match="must be between 0 and 1"):
-        split_array(GOOD, fraction)
-
-
-def test_a_dataset_cannot_be_split():
-    with pytest.raises(ValueError, match="only supported for arrays"):
-        split_array(batches(), 0.5)
-
-
-def test_a_split_that_leaves_nothing_is_refused():
-    with pytest.raises(ValueError, match="leave images for both training and validation"):
-        split_array(GOOD, 0.01)

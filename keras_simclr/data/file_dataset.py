@@ -1,0 +1,99 @@
+"""Batches of images that are decoded from files while the batches before are used."""
+
+import concurrent.futures
+import functools
+import os
+from typing import Any
+
+import numpy as np
+
+from keras_simclr.data.array_dataset import ArrayDataset
+
+NUM_AHEAD = 2  # batches that are decoded ahead
+FILES_PER_TASK = 32
+
+
+class FileDataset(ArrayDataset):
+    """Batches of images in files, in an order that depends only on the seed and the epoch.
+
+    Of files that cannot be read, a dataset that drops its remainder reads others in their place,
+    drawn by the seed, so that every batch is full; any other dataset leaves them out.
+
+    Args:
+        files: Images in files, with `shape` (N, H, W, C), `dtype`, `len`, `read_into(rows, images)`
+            that fills `images` and returns the places that it could not fill, `check_broken()`,
+            and `fingerprint()`.
+        labels: Array of length N. Defaults to None: images only.
+        batch_size: Images per batch.
+        **plan: `seed`, `drop_remainder`, `steps_per_epoch`, `transform`, `shard`; see
+            `ArrayDataset`.
+    """
+
+    class_names: list[str] = []
+
+    def __init__(self, files: Any, labels: Any = None, *, batch_size: int, **plan: Any) -> None:
+        super().__init__(files, labels, batch_size=batch_size, **plan)
+        self.is_full = plan.get("drop_remainder", False)
+        self._batches: dict[int, Any] = {}
+
+    def planned(self, images_only: bool = False, **plan: Any) -> "FileDataset":
+        """Return a dataset of the same files with another plan; `images_only` drops the labels."""
+        labels = None if images_only or not self.targets else self.targets[0]
+        return FileDataset(self.images, labels, **{"batch_size": self.batch_size, **plan})
+
+    def first_images(self):
+        """Return some of the images, the same ones in every call."""
+        count = min(self.batch_size, FILES_PER_TASK)
+        return self.planned(batch_size=count, steps_per_epoch=1, drop_remainder=True)[0][0]
+
+    def fingerprint(self):
+        """Return a digest that changes with the files."""
+        return self.images.fingerprint()
+
+    def __getitem__(self, index):
+        """Return batch `index` of those that are left: (images, labels)."""
+        step = self.step_of(index)
+        end = min(step + 1 + NUM_AHEAD, (self.epoch + 1) * self.steps_per_epoch)
+        self._batches = {
+            number: self._batches.get(number) or self._start(number) for number in range(step, end)
+        }
+        rows, images, tasks = self._batches.pop(step)
+        failed = [place for task in tasks for place in task.result()]
+        if failed:
+            self.images.check_broken()
+            if self.is_full:
+                self._replace(failed, rows, images, step)
+            else:
+                rows, images = np.delete(rows, failed), np.delete(images, failed, axis=0)
+        if self.transform:
+            images = self.transform(images, step)
+        return (images, *(array[rows] for array in self.targets))
+
+    def _start(self, step):
+        """Let threads decode the batch of a step; return its rows, its images and the tasks."""
+        rows = self.rows_of(step).copy()
+        images = np.empty((len(rows), *self.images.shape[1:]), self.images.dtype)
+        places = np.array_split(np.arange(len(rows)), -(-len(rows) // FILES_PER_TASK))
+        tasks = [_threads(os.getpid()).submit(self._read, rows, images, some) for some in places]
+        return rows, images, tasks
+
+    def _read(self, rows, images, places):
+        failed = self.images.read_into(rows[places], images[places[0] : places[-1] + 1])
+        return [places[place] for place in failed]
+
+    def _replace(self, failed, rows, images, step):
+        """Read in the place of each file that failed another one, drawn by seed, pass and row."""
+        for place in failed:
+            draw = (self.seed or 0, step // self.steps_per_pass, int(rows[place]))
+            generator = np.random.default_rng(draw)
+            while self.images.read_into(rows[place : place + 1], images[place : place + 1]):
+                self.images.check_broken()
+                rows[place] = generator.integers(len(self.images))
+
+
+@functools.cache
+def _threads(process_id):
+    """Return the threads of a process, one for each processor that it may use."""
+    can_tell = hasattr(os, "sched_getaffinity")  # not on Windows and macOS
+    count = len(os.sched_getaffinity(process_id)) if can_tell else os.cpu_count()
+    return concurrent.futures.ThreadPoolExecutor(count, "decoding")
