@@ -20,6 +20,7 @@ _backend = importlib.import_module(f"keras_simclr.distribution.on_{keras.backend
 
 initialize = _backend.initialize
 scope = _backend.scope
+has_accelerator = _backend.has_accelerator
 devices_per_program = _backend.devices_per_program
 num_replicas = _backend.num_replicas
 replica_id = _backend.replica_id

@@ -35,6 +35,11 @@ def scope():
     return distribution.scope
 
 
+def has_accelerator():
+    """Return whether there is a GPU or TPU."""
+    return jax.default_backend() != "cpu"
+
+
 def devices_per_program(count=None):
     """Return the number of devices that `count` rows are sharded over: all, or 1 if uneven."""
     distribution = keras.distribution.distribution()

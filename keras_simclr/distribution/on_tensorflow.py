@@ -23,6 +23,11 @@ def scope():
     return tf.distribute.get_strategy().scope
 
 
+def has_accelerator():
+    """Return whether there is a GPU or TPU."""
+    return bool(tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"))
+
+
 def devices_per_program(count=None):
     """Return the number of devices driven by one program."""
     return 1

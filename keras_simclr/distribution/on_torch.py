@@ -28,6 +28,11 @@ def scope():
     return contextlib.nullcontext
 
 
+def has_accelerator():
+    """Return whether there is a GPU or TPU."""
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
 def devices_per_program(count=None):
     """Return the number of devices driven by one program."""
     return 1

@@ -212,6 +212,15 @@ def test_rows_of_predict_are_in_the_order_of_the_files(folder, pretrained):
     np.testing.assert_allclose(features, pretrained.predict(images, verbose=0), rtol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:Some image files")
+def test_a_batch_of_broken_files_has_no_rows(folder, pretrained):
+    for index in (4, 5):
+        (folder / "cat" / f"{index:02}.png").write_bytes(b"")
+    dataset = load(folder, batch_size=2, max_broken=0.2)
+    assert len(pretrained.predict(dataset, verbose=0)) == 10
+    assert numbers(dataset)[2] == []
+
+
 def test_a_classifier_evaluates_and_predicts_a_folder(folder, pretrained):
     dataset = load(folder, batch_size=5)
     classifier = pretrained.fine_tune(dataset, epochs=1, verbose=0, validation_data=dataset)

@@ -1,0 +1,241 @@
+"""The commands and their options; what they do is imported when they run."""
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from keras_simclr.cli.reporting import in_words, show
+
+app = typer.Typer(
+    name="keras-simclr",
+    help="Learn features from a folder of unlabeled images, then classify with few labels.",
+    epilog="The environment variable KERAS_BACKEND picks tensorflow, jax or torch. Progress goes "
+    "to stderr, results to stdout. Exit codes: 0 success, 1 error, 2 wrong usage, 130 Ctrl-C.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _use_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Let the values in a config file be the defaults of the options."""
+    if path is None:
+        return None
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise typer.BadParameter(f"{path} cannot be read: {error}") from error
+    known = {parameter.name for parameter in context.command.params}
+    if not isinstance(values, dict) or values.get("command") != context.command.name:
+        raise typer.BadParameter(f"{path} is not a config of `{context.command.name}`")
+    height, width = values.get("image_size", (None, None))
+    values["image_size"] = height if height == width else None
+    context.default_map = {name: value for name, value in values.items() if name in known}
+    return path
+
+
+def _command(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Add a function as a command that prints what it returns, and its errors in words."""
+
+    @functools.wraps(function)
+    def command(*args: Any, as_json: bool, **options: Any) -> None:
+        options.pop("config", None)
+        try:
+            result = in_words(function, *args, **options)
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr)
+            raise typer.Exit(130) from None
+        if result is None:
+            raise typer.Exit(1)
+        show(result, as_json)
+
+    app.command(no_args_is_help=True)(command)
+    return function
+
+
+Images = Annotated[Path, typer.Argument(help="Folder of image files, flat or nested.")]
+Run = Annotated[Path, typer.Argument(help="Output folder of `pretrain`.")]
+Labeled = Annotated[
+    Path, typer.Argument(help="Folder with a folder per class, or a CSV file of path,label.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write the result.")]
+RunOut = Annotated[
+    Path, typer.Option("--out", "-o", help="Folder of the run; the same command resumes it.")
+]
+ImageSize = Annotated[
+    int | None, typer.Option(min=8, help="Pixels per side.  [default: by the images, at most 96]")
+]
+Epochs = Annotated[
+    int | None, typer.Option(min=1, help="Passes over the images.  [default: by their number]")
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=2, help="Images per step.  [default: by their number, at most 256]"),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
+MaxBroken = Annotated[
+    float, typer.Option(min=0, max=1, help="Largest fraction of files that may be unreadable.")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(is_eager=True, callback=_use_config, help="config.yaml of a run, to repeat it."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@_command
+def pretrain(
+    images: Images,
+    out: RunOut,
+    image_size: ImageSize = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="resnet18, ..., resnet200.  [default: resnet18 or resnet50]")
+    ] = None,
+    batch_size: BatchSize = None,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    max_broken: MaxBroken = 0.1,
+    config: Config = None,
+    as_json: Json = False,
+) -> dict[str, Any]:
+    """Learn features from images without labels.
+
+    Writes config.yaml, history.csv, model.keras, encoder.keras, history.png and views.png to the
+    folder of the run, and backups while it is not complete.
+
+    Without options: the size of the images if all have the same of at most 96 pixels, otherwise
+    the median of the shorter sides, at most 96; resnet50 with a GPU and at least 50,000 images,
+    otherwise resnet18; the largest batch size of 32 to 256 that gives 10 steps per epoch; and as
+    many epochs as see 100,000 images, 10 million with a GPU, but 10 to 500.
+    """
+    from keras_simclr.cli.pretraining import run_pretraining
+
+    return run_pretraining(
+        images,
+        out,
+        {
+            "image_size": image_size,
+            "backbone": backbone,
+            "batch_size": batch_size,
+            "epochs": epochs,
+            "seed": seed,
+            "max_broken": max_broken,
+        },
+    )
+
+
+@_command
+def fine_tune(
+    run: Run,
+    labeled: Labeled,
+    out: RunOut,
+    validation: Annotated[
+        Path | None, typer.Option(help="Labeled images to validate on, as LABELED.")
+    ] = None,
+    batch_size: BatchSize = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Passes over the images.  [default: 30, or 100 frozen]"),
+    ] = None,
+    freeze_backbone: Annotated[
+        bool, typer.Option("--freeze-backbone", help="Train only the classification layer.")
+    ] = False,
+    seed: Seed = 0,
+    max_broken: MaxBroken = 0.1,
+    config: Config = None,
+    as_json: Json = False,
+) -> dict[str, Any]:
+    """Train a classifier on labeled images, from the encoder of a run.
+
+    Writes config.yaml, history.csv, history.png and classifier.keras. Paths in a CSV file start
+    from its folder.
+    """
+    from keras_simclr.cli.classifying import run_fine_tuning
+
+    return run_fine_tuning(
+        run,
+        labeled,
+        out,
+        {
+            "validation": validation and str(validation.resolve()),
+            "batch_size": batch_size,
+            "epochs": epochs,
+            "freeze_backbone": freeze_backbone,
+            "seed": seed,
+            "max_broken": max_broken,
+        },
+    )
+
+
+@_command
+def predict(
+    classifier: Annotated[Path, typer.Argument(help="Output folder of `fine-tune`.")],
+    images: Images,
+    out: Out,
+    max_broken: MaxBroken = 0.1,
+    as_json: Json = False,
+) -> dict[str, Any]:
+    """Classify images.
+
+    Writes a CSV file with the path of each image below IMAGES, its most probable class, and the
+    probability of each class.
+    """
+    from keras_simclr.cli.classifying import run_prediction
+
+    return run_prediction(classifier, images, out, max_broken)
+
+
+@_command
+def embed(
+    run: Run, images: Images, out: Out, max_broken: MaxBroken = 0.1, as_json: Json = False
+) -> dict[str, Any]:
+    """Write the features of images with their paths below IMAGES.
+
+    The ending of --out picks the format: .parquet (columns path and features), .csv (path, h0, h1,
+    ...), or .npy (the features; the paths are beside it in a .paths.json).
+    """
+    from keras_simclr.cli.features import run_embedding
+
+    return run_embedding(run, images, out, max_broken)
+
+
+@_command
+def evaluate(
+    run: Run,
+    labeled: Labeled,
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labeled images to test on.  [default: a fifth of each class of LABELED]"
+        ),
+    ] = None,
+    seed: Seed = 0,
+    max_broken: MaxBroken = 0.1,
+    as_json: Json = False,
+) -> dict[str, Any]:
+    """Test the features of a run with nearest neighbors and a linear classifier."""
+    from keras_simclr.cli.features import run_evaluation
+
+    return run_evaluation(run, labeled, test, seed, max_broken)
+
+
+@_command
+def views(
+    images: Images,
+    out: Out,
+    image_size: ImageSize = None,
+    count: Annotated[int, typer.Option(min=1, max=50, help="Number of images.")] = 8,
+    seed: Seed = 0,
+    max_broken: MaxBroken = 0.1,
+    as_json: Json = False,
+) -> dict[str, Any]:
+    """Draw some of the images beside the views that pretraining compares."""
+    from keras_simclr.cli.pretraining import draw_views
+
+    return draw_views(images, out, image_size, count, seed, max_broken)

@@ -1,0 +1,104 @@
+"""`keras-simclr pretrain` and `views`."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_simclr import distribution
+from keras_simclr.cli.runs import (
+    finish,
+    input_options,
+    resumed_options,
+    run_callbacks,
+    save_figure,
+    write_config,
+    write_results,
+)
+from keras_simclr.data.batch_size import DEFAULT_BATCH_SIZE, default_batch_size
+from keras_simclr.datasets import image_folder
+from keras_simclr.datasets.image_folder import ImageFolder
+from keras_simclr.layers import SimCLRAugmenter
+from keras_simclr.models import SimCLR
+from keras_simclr.plotting import plot_views
+
+MIN_BATCH_SIZE, MIN_STEPS = 32, 10
+MANY_IMAGES = 50_000  # from which a large network is worth its time
+IMAGES_SEEN, IMAGES_SEEN_FAST = 100_000, 10_000_000  # in a run, without and with a GPU
+MIN_EPOCHS, MAX_EPOCHS = 10, 500
+NUM_SHOWN = 8
+
+
+def run_pretraining(images: Path, out: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Pretrain on a folder, or resume it; return where the result is."""
+    size = options["image_size"]
+    given = {"images": str(images.resolve()), **options, "image_size": size and [size, size]}
+    config = resumed_options(out, "pretrain", given)
+    if config and (out / "model.keras").exists():
+        return {"run": str(out), "complete": True}
+    folder = image_folder(
+        images,
+        config["image_size"] if config else size,
+        labels=None,
+        max_broken=options["max_broken"],
+        **({"channels": config["channels"], "max_value": config["white"]} if config else {}),
+    )
+    config = config or {
+        "command": "pretrain",
+        **given,
+        **input_options(folder),
+        **choose_settings(len(folder.images), distribution.has_accelerator(), options),
+    }
+    print(", ".join(f"{name} {config[name]}" for name in ("backbone", "batch_size", "epochs")))
+    model = SimCLR(config["backbone"], seed=config["seed"])
+    model.build((None, *folder.images.shape[1:]))
+    write_config(out, config)
+    save_figure(plot_views(model.augmenter, _some_images(folder)), out / "views.png")
+    dataset = folder.planned(batch_size=config["batch_size"])
+    callbacks = run_callbacks(out)
+    history = model.fit(dataset, epochs=config["epochs"], callbacks=callbacks, verbose=0)
+    finish(out, history, encoder=model.encoder, model=model)
+    return {
+        "run": str(out),
+        "images": len(folder.images) - len(folder.images.broken),
+        "broken": list(folder.broken),
+        **{name: values[-1] for name, values in history.history.items()},
+    }
+
+
+def choose_settings(count: int, has_gpu: bool, options: dict[str, Any]) -> dict[str, Any]:
+    """Return backbone, batch size and epochs: those given, or by the number of images.
+
+    Example:
+    >>> nothing = {"backbone": None, "batch_size": None, "epochs": None}
+    >>> choose_settings(5000, has_gpu=False, options=nothing)
+    {'backbone': 'resnet18', 'batch_size': 256, 'epochs': 20}
+    """
+    size = max(MIN_BATCH_SIZE, min(DEFAULT_BATCH_SIZE, default_batch_size(count // MIN_STEPS)))
+    seen = IMAGES_SEEN_FAST if has_gpu else IMAGES_SEEN
+    chosen = {
+        "backbone": "resnet50" if has_gpu and count >= MANY_IMAGES else "resnet18",
+        "batch_size": min(size, default_batch_size(count)),
+        "epochs": min(MAX_EPOCHS, max(MIN_EPOCHS, round(seen / count))),
+    }
+    return {name: options[name] or value for name, value in chosen.items()}
+
+
+def draw_views(
+    images: Path, out: Path, image_size: int | None, count: int, seed: int, max_broken: float
+) -> dict[str, Any]:
+    """Write a figure of images and their views; return where it is."""
+    folder = image_folder(images, image_size, labels=None, max_broken=max_broken)
+    shown = _some_images(folder, count)
+    augmenter = SimCLRAugmenter(image_size=shown.shape[1:3], seed=seed)
+    figure = plot_views(augmenter, shown)
+    write_results(out, lambda path: figure.savefig(path, dpi=150))
+    return {"views": str(out), "images": len(shown)}
+
+
+def _some_images(folder: ImageFolder, count: int = NUM_SHOWN) -> np.ndarray:
+    """Return images at equal distances in a folder, without those that are broken."""
+    rows = np.unique(np.linspace(0, len(folder.images) - 1, count, dtype=int))
+    images = np.zeros((len(rows), *folder.images.shape[1:]), folder.images.dtype)
+    failed = folder.images.read_into(rows, images)
+    return np.delete(images, failed, axis=0)
