@@ -12,10 +12,10 @@ from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
 from keras_simclr.callbacks.resuming import find_backup
 from keras_simclr.data.prepare_distillation import UNLABELED, prepare_distillation_data
 from keras_simclr.keras_internals import EpochStart, flatten_layers
+from keras_simclr.layers.fine_tuning_views import fine_tuning_views
 from keras_simclr.models.classifier import build_classifier
 from keras_simclr.models.copying import new_model_like
 from keras_simclr.models.encoder import value_range_of
-from keras_simclr.models.fine_tuning import view_transform
 from keras_simclr.models.simclr import SimCLR
 from keras_simclr.ops.fast_layers import fast_layers
 from keras_simclr.ops.seeds import derive_seed, draw_seed
@@ -136,7 +136,7 @@ def distill(
         temperature = SELF_TEMPERATURE if is_self else TEMPERATURE
     if isinstance(optimizer, str) and optimizer == "auto":
         optimizer = _recipe_optimizer(data, epochs)
-    views = view_transform(augmenter, value_range, derive_seed(seed, 3), pretraining)
+    views = fine_tuning_views(augmenter, value_range, derive_seed(seed, 3), pretraining)
     loss = SoftLabels(temperature)
     with _unchanged_flags(teacher):
         distiller = _compiled(teacher_logits, student, loss, float(student_loss_weight), optimizer)

@@ -13,9 +13,7 @@ from keras_simclr.data.array_dataset import split_array
 from keras_simclr.data.epoch_dataset import weakly
 from keras_simclr.data.prepare_labeled import prepare_labeled_data, prepare_validation_data
 from keras_simclr.keras_internals import EpochStart
-from keras_simclr.layers import SimCLRAugmenter, TwoAugmenters, presets
-from keras_simclr.layers.inherit_settings import inherit_settings
-from keras_simclr.layers.views import view_function
+from keras_simclr.layers.fine_tuning_views import fine_tuning_views
 from keras_simclr.models.classifier import build_classifier, check_label_form
 from keras_simclr.models.linear_start import start_as_linear_probe
 from keras_simclr.models.resnet import ResNet
@@ -167,7 +165,7 @@ class FineTuner(keras.Model):
         check_rate_callbacks(callbacks, classifier.optimizer)
         _start_logits(self, classifier, labeled, class_weight, multi_label)
         seed = self.sub_seed("labelled views")
-        views = view_transform(augmenter, self.value_range, seed, self.augmenter)
+        views = fine_tuning_views(augmenter, self.value_range, seed, self.augmenter)
         dataset = labeled.make_dataset(views)
         dataset.epoch = initial_epoch
         run = _describe_run(
@@ -249,27 +247,6 @@ def _check_class_weight(class_weight, sample_weight, multi_label):
             f"Received: {class_weight=}, {sample_weight=}, {multi_label=}. "
             "Multiply the class weights into `sample_weight` instead."
         )
-
-
-def view_transform(augmenter, value_range, seed, pretraining=None):
-    """Return the function that creates the views of a batch.
-
-    Args:
-        augmenter: A layer, None, or "auto" for the crop and flip of pretraining.
-        value_range: (lower, upper) of the images.
-        seed: Seed of the default augmenter.
-        pretraining: The augmenter used in pretraining, or None if unknown.
-    """
-    if augmenter is None:
-        return None
-    if isinstance(augmenter, str) and augmenter == "auto":
-        used = pretraining.first if isinstance(pretraining, TwoAugmenters) else pretraining
-        own = isinstance(used, SimCLRAugmenter)
-        config = used.get_config() if own else {"value_range": value_range}
-        config |= presets.CROP_AND_FLIP | {"custom": [], "seed": seed, "name": None}
-        augmenter = SimCLRAugmenter.from_config(config)
-    inherit_settings(augmenter, value_range)
-    return view_function(augmenter)
 
 
 def _recipe_optimizer(model, labeled, epochs, initial_epoch, freeze_backbone):

@@ -1,0 +1,144 @@
+"""Layers, their weights and their files."""
+
+import contextlib
+import functools
+import threading
+
+import keras
+import numpy as np
+
+SEED_STATE = "seed_generator_state"  # name of the variable of a `SeedGenerator`
+
+
+def flatten_layers(layer):
+    """Return a layer and all layers inside it."""
+    return list(layer._flatten_layers())
+
+
+@contextlib.contextmanager
+def batch_norm_moments(layers, moments):
+    """Let BatchNormalization layers take their mean and variance from `moments`.
+
+    Args:
+        layers: Built `keras.layers.BatchNormalization` layers.
+        moments: Function of (axes, inputs) that returns mean and variance.
+    """
+
+    def of_layer(layer):
+        return lambda inputs, mask=None: moments(layer._reduction_axes, inputs)
+
+    for layer in layers:
+        layer._moments = of_layer(layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer._moments
+
+
+@contextlib.contextmanager
+def layer_calls(layers, function):
+    """Let layers call `function(layer, call, *args, **kwargs)`.
+
+    Args:
+        layers: Keras layers.
+        function: Function of the arguments of the layers' `call`; `call` is the layer's own method.
+    """
+    with contextlib.ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(
+                replaced(layer, "call", functools.partial(function, layer, layer.call))
+            )
+        yield
+
+
+@contextlib.contextmanager
+def replaced(owner, name, method):
+    """Replace a method of one Keras object, which must not track what replaces it."""
+    before = vars(owner).get(name)
+    object.__setattr__(owner, name, method)
+    try:
+        yield
+    finally:
+        if before is None:
+            object.__delattr__(owner, name)
+        else:
+            object.__setattr__(owner, name, before)
+
+
+@contextlib.contextmanager
+def convolutions_without_copies():
+    """Let Keras' convolutions and pooling on PyTorch read images where they are.
+
+    Keras copies them to channels first, and convolutions copy them back to channels last.
+    """
+    from keras.src.backend.torch import nn
+
+    transpose = nn._transpose_spatial_inputs
+    nn._transpose_spatial_inputs = lambda images: (
+        images.permute(0, 3, 1, 2) if images.ndim == 4 else transpose(images)
+    )
+    try:
+        yield
+    finally:
+        nn._transpose_spatial_inputs = transpose
+
+
+@contextlib.contextmanager
+def without_symbolic_build(model):
+    """Prevent `fit` from building a model with a symbolic batch."""
+    model._maybe_symbolic_build = lambda **batch: None
+    try:
+        yield
+    finally:
+        del model._maybe_symbolic_build
+
+
+@contextlib.contextmanager
+def unsafe_deserialization():
+    """Allow Python lambdas in the configs of live objects, which contain no untrusted code."""
+    from keras.src.saving.serialization_lib import SafeModeScope
+
+    with SafeModeScope(False):
+        yield
+
+
+def is_functional(layer):
+    """Return whether a layer is a functional or sequential model."""
+    from keras.src.models.functional import Functional
+
+    return isinstance(layer, (Functional, keras.Sequential))
+
+
+def object_graph(serialized):
+    """Return the `TrackableObjectGraph` of a TensorFlow checkpoint from its bytes."""
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+    return TrackableObjectGraph.FromString(serialized)
+
+
+@contextlib.contextmanager
+def zero_initial_weights():
+    """Let the layers that this thread builds start at zero, as their weights will be replaced.
+
+    Random ones take long, above all on JAX, which compiles their generator for each shape.
+    """
+    classes = (keras.initializers.VarianceScaling, keras.initializers.RandomNormal)
+    originals = {cls: cls.__call__ for cls in classes}
+    thread = threading.get_ident()
+
+    def patched(original):
+        def call(initializer, shape, dtype=None):
+            if threading.get_ident() != thread:
+                return original(initializer, shape, dtype)
+            return keras.ops.convert_to_tensor(np.zeros(shape, "float32"), dtype)
+
+        return call
+
+    for cls, original in originals.items():
+        cls.__call__ = patched(original)
+    try:
+        yield
+    finally:
+        for cls, original in originals.items():
+            cls.__call__ = original

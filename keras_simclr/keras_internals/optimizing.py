@@ -1,0 +1,48 @@
+"""Optimizers and gradients."""
+
+import keras
+
+from keras_simclr.keras_internals.layers import replaced
+
+
+def has_schedule(optimizer):
+    """Return whether the learning rate of an optimizer is a schedule."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+
+
+def uses_weight_decay(optimizer, variable):
+    """Return whether a variable has not been excluded by `exclude_from_weight_decay`."""
+    return optimizer._use_weight_decay(variable)
+
+
+def variable_index(optimizer, variable):
+    """Return the index of a variable among those that the optimizer was built with."""
+    return optimizer._get_variable_index(variable)
+
+
+def without_all_reduce(optimizer):
+    """Return a context in which an optimizer does not sum gradients over TensorFlow's replicas.
+
+    With one replica that changes nothing, but TensorFlow registers the gradient of the sum for
+    ever, and with it the graph of the step.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return replaced(inner, "_all_reduce_sum_gradients", list)
+
+
+def record_gradient(function, *tensors):
+    """Return the tensors that `function` returns; a `tf.GradientTape` uses the gradient with them.
+
+    Args:
+        function: Function that returns a tensor or a tuple of tensors, and their gradient.
+        *tensors: Arguments of `function`.
+    """
+    import tensorflow as tf
+    from tensorflow.python.eager import record
+
+    with record.stop_recording():
+        found, gradient = function(*tensors)
+        results = tf.nest.map_structure(tf.identity, found)
+    record.record_operation("CustomGradient", tf.nest.flatten(results), list(tensors), gradient)
+    return results

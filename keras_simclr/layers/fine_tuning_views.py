@@ -1,0 +1,28 @@
+"""The views that a classifier is trained on."""
+
+from keras_simclr.layers import presets
+from keras_simclr.layers.inherit_settings import inherit_settings
+from keras_simclr.layers.simclr_augmenter import SimCLRAugmenter
+from keras_simclr.layers.two_augmenters import TwoAugmenters
+from keras_simclr.layers.views import view_function
+
+
+def fine_tuning_views(augmenter, value_range, seed, pretraining=None):
+    """Return the function that creates the views of a batch, or None for no views.
+
+    Args:
+        augmenter: A layer, None, or "auto" for the crop and flip of pretraining.
+        value_range: (lower, upper) of the images.
+        seed: Seed of the default augmenter.
+        pretraining: The augmenter used in pretraining, or None if unknown.
+    """
+    if augmenter is None:
+        return None
+    if isinstance(augmenter, str) and augmenter == "auto":
+        used = pretraining.first if isinstance(pretraining, TwoAugmenters) else pretraining
+        own = isinstance(used, SimCLRAugmenter)
+        config = used.get_config() if own else {"value_range": value_range}
+        config |= presets.CROP_AND_FLIP | {"custom": [], "seed": seed, "name": None}
+        augmenter = SimCLRAugmenter.from_config(config)
+    inherit_settings(augmenter, value_range)
+    return view_function(augmenter)
