@@ -39,7 +39,7 @@ def download_folder(url: str, folder: str | os.PathLike, recursive: bool = True)
         OSError: If there is no space for a file.
     """
     files = list_folder(url, recursive)
-    targets = [_inside(Path(folder), file.path) for file in files]  # before anything is written
+    targets = [inside(Path(folder), file.path) for file in files]  # before anything is written
     for file, target in zip(files, targets, strict=True):
         download_file(file.url, target, file.checksum, file.size)
 
@@ -102,13 +102,25 @@ def _hexadecimal_md5(encoded):
     return f"md5:{binascii.hexlify(base64.b64decode(encoded)).decode()}"
 
 
-def _inside(folder, path):
-    """Return the path of a file in a folder, or raise a ValueError if it would not be inside."""
+def inside(folder: Path, path: str) -> Path:
+    """Return the path of a downloaded file, which must be inside of its folder.
+
+    Args:
+        folder: The folder.
+        path: Path of the file relative to it, as the source of the download names it.
+
+    Raises:
+        ValueError: If the path leads outside.
+
+    Example:
+    >>> inside(Path("cache"), "variables/variables.index").as_posix()
+    'cache/variables/variables.index'
+    """
     parts = PurePosixPath(path).parts
     leaves = ".." in parts or PurePosixPath(path).is_absolute() or len(parts) == 0
     if leaves or PureWindowsPath(path).anchor or "\\" in path:
         raise ValueError(
-            f"The files of a bucket must be inside of its folder. Received: {path!r}, which would "
-            f"be outside of {folder}. Nothing was downloaded: the bucket is not to be trusted."
+            f"A downloaded file must be inside of its folder. Received: {path!r}, which would be "
+            f"outside of {folder}. Nothing was downloaded: its source is not to be trusted."
         )
     return folder.joinpath(*parts)

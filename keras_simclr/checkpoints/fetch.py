@@ -6,21 +6,14 @@ import re
 import urllib.parse
 from pathlib import Path, PurePosixPath
 
-from keras_simclr.checkpoints.bucket import download_folder
+from keras_simclr.checkpoints.bucket import download_folder, inside
 from keras_simclr.checkpoints.published_model import PublishedModel
 from keras_simclr.download import download_file, file_checksum
 from keras_simclr.files import locked, replacing
 
 RECORD = "download.json"
-WEIGHT_FILES = (
-    "*.safetensors",
-    "*.pth",
-    "*.pt",
-    "*.ckpt",
-    "*.tar",
-    "*.bin",
-    "*.keras",
-)  # best first
+# Files of weights, the best first.
+WEIGHT_FILES = [f"*.{suffix}" for suffix in "safetensors pth pt ckpt tar bin keras".split()]
 WHOLE_FOLDERS = ("model.weights.h5", "saved_model.pb", "checkpoint")
 HUB_EXTRA = (
     'Downloads from Hugging Face need `huggingface_hub`: pip install "keras-simclr[checkpoints]".'
@@ -49,13 +42,14 @@ def fetch(model: PublishedModel) -> Path:
 
     Raises:
         ConnectionError: If the network fails.
-        ValueError: If a checksum or a size is wrong.
+        ValueError: If a checksum or a size is wrong, or a path leads out of the cache.
         OSError: If there is no space for a file.
     """
     if model.url.startswith("hf://"):
         return fetch_from_hub(model.url)
-    folder = cache_folder() / "presets" / model.name
-    path = folder if model.url.startswith("gs://") else folder / _file_name(model.url)
+    folder = inside(cache_folder() / "presets", model.name)
+    is_folder = model.url.startswith("gs://")
+    path = folder if is_folder else inside(folder, _file_name(model.url))
     if not (folder / RECORD).exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_name(f"{model.name}.lock")):
@@ -76,7 +70,7 @@ def _complete(model, folder, path):
         print(f"Downloading {model.url} to {path}.")
     if path != folder:
         download_file(model.url, path, model.checksum, model.size)
-    elif not folder.exists():
+    elif not folder.exists() or not any(folder.iterdir()):
         _download_folder(model, folder)
     _record(model, folder)
 

@@ -26,7 +26,11 @@ def _described(model):
 
 
 class PresetMethods(keras.Model):
-    """Base class of `SimCLR` that implements `from_preset` and `save_to_preset`."""
+    """Base class of `SimCLR` that implements `from_preset` and `save_to_preset`.
+
+    Attributes:
+        presets: What is known of each published model, and a `description`, by its name.
+    """
 
     presets: Mapping[str, dict] = MappingProxyType(
         {name: _described(model) for name, model in PUBLISHED_MODELS.items()}
@@ -74,6 +78,15 @@ class PresetMethods(keras.Model):
             ValueError: If there is no such preset, it is damaged or not of a `SimCLR`, or an
                 argument does not fit it.
             ConnectionError: If it must be downloaded and the network fails.
+
+        Example:
+        >>> import tempfile
+        >>> from keras_simclr import SimCLR
+        >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+        >>> folder = tempfile.mkdtemp()
+        >>> SimCLR(backbone, temperature=0.2).save_to_preset(folder)
+        >>> SimCLR.from_preset(folder).temperature
+        0.2
         """
         given = {
             "augmenter": augmenter,
@@ -107,8 +120,8 @@ class PresetMethods(keras.Model):
             preset_dir: Path of the folder. A preset that is there is replaced.
 
         Raises:
-            ValueError: If there is a folder with other files, the model has not been built, or its
-                config does not restore it.
+            ValueError: If there is a folder with other files, or the model has not been built.
+            TypeError: If a class of its layers is not registered for saving.
         """
         folder = _checked_folder(preset_dir)
         copy = with_settings(self, {})  # without optimizer and classifier

@@ -200,6 +200,24 @@ def test_of_no_or_several_files_of_weights_none_is_chosen(names, tmp_path):
         only_checkpoint(tmp_path)
 
 
+def test_a_name_that_leads_out_of_the_cache_is_refused(server, cache):
+    facts = {"format": "PyTorch", "source": "here", "license": "MIT", "depth": 18}
+    with pytest.raises(ValueError, match="must be inside of its folder. Received: '../../evil'"):
+        fetch(PublishedModel("../../evil", f"{server.root}/file", **facts))
+    assert server.log == []
+
+
+def test_a_url_that_leads_out_of_the_cache_is_refused(server, cache):
+    with pytest.raises(ValueError, match="must be inside of its folder. Received: '../evil'"):
+        fetch(published(f"{server.root}/..%2Fevil", format="PyTorch"))
+    assert server.log == []
+
+
+def test_an_empty_folder_is_filled(folder_of_bucket, cache):
+    (cache / "presets" / "net").mkdir(parents=True)
+    assert (fetch(folder_of_bucket) / "saved_model.pb").exists()
+
+
 def test_a_lock_of_a_killed_process_is_no_obstacle(folder_of_bucket, cache):
     touch(cache / "presets", "net.lock")
     assert fetch(folder_of_bucket).exists()
