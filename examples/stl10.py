@@ -14,7 +14,6 @@ holds model.keras, results.json, history.csv and two figures.
 """
 
 import argparse
-import csv
 import json
 import os
 import shutil
@@ -33,7 +32,7 @@ from keras_simclr.callbacks import BackupAndRestore
 from keras_simclr.datasets import load_stl10
 from keras_simclr.evaluation import knn_accuracy, linear_probe
 from keras_simclr.layers import CenterCropAndResize
-from keras_simclr.plotting import plot_history, plot_views
+from keras_simclr.plotting import load_history, plot_history, plot_views
 
 FOLDS = 10
 NEIGHBORS = 200
@@ -100,14 +99,6 @@ def pretrained_model(args, images):
     return model
 
 
-def logged_history(path):
-    """Return {name: values}, one value per epoch."""
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    names = [name for name in rows[0] if name != "epoch" and not name.startswith("val_")]
-    return {name: [float(row[name]) for row in rows] for name in names}
-
-
 def resize(args, images):
     """Return images as uint8, resized, or center-cropped as the authors do."""
     whole = {} if args.center_crop and args.image_size > 32 else {"proportion": 1.0}
@@ -167,7 +158,7 @@ def run(args):
     args.output.mkdir(parents=True, exist_ok=True)
     images, _ = load_stl10("unlabeled", args.data_dir, args.download)
     model = pretrained_model(args, images)
-    history = logged_history(args.output / "history.csv")
+    history = load_history(args.output / "history.csv")
     for name, figure in (
         ("history", plot_history(history)),
         ("views", plot_views(model.augmenter, np.array(images[:6]))),

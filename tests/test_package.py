@@ -48,6 +48,7 @@ MAY_IMPORT = {
         "layers",
         "models",
         "plotting",
+        "report",
     },
     "callbacks": BOTTOM | {"distribution", "evaluation", "ops"},
     "training": BOTTOM
@@ -74,7 +75,7 @@ def rooms_imported_by(path):
             names = [alias.name for alias in node.names]
         for name in names:
             if name == "keras_simclr":
-                yield from (alias.name for alias in node.names)
+                yield from (alias.name for alias in node.names if alias.name != "__version__")
             elif name.startswith("keras_simclr."):
                 yield name.split(".")[1]
 

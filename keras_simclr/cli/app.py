@@ -40,7 +40,9 @@ def _use_config(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
-def _command(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+def _command(
+    function: Callable[..., dict[str, Any]], name: str | None = None
+) -> Callable[..., dict[str, Any]]:
     """Add a function as a command that prints what it returns, and its errors in words."""
 
     @functools.wraps(function)
@@ -55,7 +57,7 @@ def _command(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str,
             raise typer.Exit(1)
         show(result, as_json)
 
-    app.command(no_args_is_help=True)(command)
+    app.command(name, no_args_is_help=True)(command)
     return function
 
 
@@ -239,3 +241,57 @@ def views(
     from keras_simclr.cli.pretraining import draw_views
 
     return draw_views(images, out, image_size, count, seed, max_broken)
+
+
+@_command
+def report(
+    run: Run,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="HTML page.  [default: RUN/report.html]")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Images to show.  [default: those of the run]")
+    ] = None,
+    labeled: Annotated[
+        Path | None, typer.Option(help="Labeled images to show, with their classes.")
+    ] = None,
+    max_images: Annotated[int, typer.Option(min=9, help="Number of images to show.")] = 1000,
+    max_broken: MaxBroken = 0.1,
+    as_json: Json = False,
+) -> dict[str, Any]:
+    """Write what a run learned, and what its numbers mean, as one HTML page.
+
+    It shows curves, a map of the embeddings, nearest neighbors, the health of the features and
+    views. Images that the run was not trained on are the better judge.
+    """
+    from keras_simclr.cli.reports import run_report
+
+    return run_report(run, out, images, labeled, max_images, max_broken)
+
+
+def import_(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(help="A file, a folder, a published model, or hf://owner/repository."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Path of the model, NAME.keras.")],
+    head_on: Annotated[
+        str | None,
+        typer.Option(help="What the classification head is applied to: h or projection."),
+    ] = None,
+    safetensors: Annotated[
+        bool, typer.Option("--safetensors", help="Also write safetensors and a model card.")
+    ] = False,
+    as_json: Json = False,
+) -> dict[str, Any]:
+    """Save published weights, or a checkpoint of another project, as a model of Keras.
+
+    TensorFlow or PyTorch is needed to read their own formats, and not any more afterwards. A
+    classification head is saved beside the model, as NAME-classifier.keras.
+    """
+    from keras_simclr.cli.reports import run_import
+
+    return run_import(checkpoint, out, head_on, safetensors)
+
+
+_command(import_, "import")

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from keras_simclr import distribution
 from keras_simclr.cli.runs import (
     finish,
     input_options,
+    read_sample,
     resumed_options,
     run_callbacks,
     save_figure,
@@ -17,7 +16,6 @@ from keras_simclr.cli.runs import (
 )
 from keras_simclr.data.batch_size import DEFAULT_BATCH_SIZE, default_batch_size
 from keras_simclr.datasets import image_folder
-from keras_simclr.datasets.image_folder import ImageFolder
 from keras_simclr.layers import SimCLRAugmenter
 from keras_simclr.models import SimCLR
 from keras_simclr.plotting import plot_views
@@ -53,7 +51,8 @@ def run_pretraining(images: Path, out: Path, options: dict[str, Any]) -> dict[st
     model = SimCLR(config["backbone"], seed=config["seed"])
     model.build((None, *folder.images.shape[1:]))
     write_config(out, config)
-    save_figure(plot_views(model.augmenter, _some_images(folder)), out / "views.png")
+    _, shown = read_sample(folder, NUM_SHOWN)
+    save_figure(plot_views(model.augmenter, shown), out / "views.png")
     dataset = folder.planned(batch_size=config["batch_size"])
     callbacks = run_callbacks(out)
     history = model.fit(dataset, epochs=config["epochs"], callbacks=callbacks, verbose=0)
@@ -89,16 +88,8 @@ def draw_views(
 ) -> dict[str, Any]:
     """Write a figure of images and their views; return where it is."""
     folder = image_folder(images, image_size, labels=None, max_broken=max_broken)
-    shown = _some_images(folder, count)
+    _, shown = read_sample(folder, count)
     augmenter = SimCLRAugmenter(image_size=shown.shape[1:3], seed=seed)
     figure = plot_views(augmenter, shown)
     write_results(out, lambda path: figure.savefig(path, dpi=150))
     return {"views": str(out), "images": len(shown)}
-
-
-def _some_images(folder: ImageFolder, count: int = NUM_SHOWN) -> np.ndarray:
-    """Return images at equal distances in a folder, without those that are broken."""
-    rows = np.unique(np.linspace(0, len(folder.images) - 1, count, dtype=int))
-    images = np.zeros((len(rows), *folder.images.shape[1:]), folder.images.dtype)
-    failed = folder.images.read_into(rows, images)
-    return np.delete(images, failed, axis=0)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import yaml
 
-import keras_simclr
+from keras_simclr import __version__
 from keras_simclr.callbacks import BackupAndRestore
 from keras_simclr.cli.progress import Progress
 from keras_simclr.datasets import image_folder
@@ -76,7 +77,7 @@ def resumed_options(out: Path, command: str, given: dict[str, Any]) -> dict[str,
 def write_config(out: Path, config: dict[str, Any]) -> None:
     """Write the config of a run, with the backend and the version that it ran with."""
     out.mkdir(parents=True, exist_ok=True)
-    ran_with = {"backend": keras.backend.backend(), "version": keras_simclr.__version__}
+    ran_with = {"backend": keras.backend.backend(), "version": __version__}
     with replacing(out / CONFIG) as path:
         path.write_text(yaml.safe_dump({**config, **ran_with}, sort_keys=False, allow_unicode=True))
 
@@ -151,3 +152,11 @@ def write_results(out: Path, write: Callable[[Path], Any]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as path:
         write(path)
+
+
+def read_sample(folder: ImageFolder, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of images at equal distances, without those that are broken, and them."""
+    rows = np.unique(np.linspace(0, len(folder.images) - 1, count, dtype=int))
+    images = np.zeros((len(rows), *folder.images.shape[1:]), folder.images.dtype)
+    failed = folder.images.read_into(rows, images)
+    return np.delete(rows, failed), np.delete(images, failed, axis=0)

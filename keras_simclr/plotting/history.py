@@ -1,5 +1,7 @@
 """Loss and accuracy over the epochs."""
 
+import csv
+import os
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,38 @@ def plot_history(history: Any) -> Any:
         panels[0].axhline(collapsed, color=GRAY, linestyle="--", label=label)
     panels[0].legend()
     return figure
+
+
+def load_history(path: str | os.PathLike) -> dict[str, list[float]]:
+    r"""Load a history from a file of `keras.callbacks.CSVLogger`.
+
+    Args:
+        path: Path of the CSV file.
+
+    Returns:
+        {name: values}, one value per epoch. Columns with anything but numbers are left out.
+
+    Raises:
+        OSError: If the file cannot be read.
+
+    Example:
+    >>> import tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "history.csv")
+    >>> with open(path, "w") as file:
+    ...     lines = file.write("epoch,loss,val_loss\n0,3.5,NA\n1,3.0,NA\n")
+    >>> load_history(path)
+    {'loss': [3.5, 3.0]}
+    """
+    history = {}
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name in rows[0] if rows else ():
+        try:
+            history[name] = [float(row[name]) for row in rows]
+        except ValueError:
+            continue
+    history.pop("epoch", None)
+    return history
 
 
 def _titles(values):

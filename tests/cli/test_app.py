@@ -1,4 +1,5 @@
 import csv
+import html
 import json
 import os
 import resource
@@ -12,6 +13,8 @@ import pytest
 import yaml
 from keras import layers
 from PIL import Image
+from safetensors.numpy import save_file
+from torchvision_names import random_resnet18
 from typer.testing import CliRunner
 
 import keras_simclr.models.simclr
@@ -214,6 +217,43 @@ def test_views_are_drawn(images, tmp_path):
     assert Image.open(tmp_path / "v.png").width > 500
 
 
+def test_a_report_shows_the_images_of_its_run(run, tmp_path):
+    out = tmp_path / "pages" / "a.html"
+    assert result_of("report", run, "--out", out)["images"] == 64
+    text = html.unescape(out.read_text())
+    assert "SimCLR run run" in text and "A collapsed model has" in text
+    assert "cat/Ärger 猫.png" in text
+    assert "The nearest neighbors tell the class of" not in text
+
+
+def test_a_report_on_labeled_images_names_their_classes(run, images, tmp_path):
+    out = tmp_path / "a.html"
+    result_of("report", run, "--labeled", images, "--out", out, "--max-images", 40)
+    text = html.unescape(out.read_text())
+    assert text.count("<circle") == 40
+    assert "dog: dog/two words.png" in text
+    assert "The nearest neighbors tell the class of" in text
+
+
+def test_a_folder_without_a_run_has_no_report(tmp_path):
+    done = call("report", tmp_path)
+    assert done.exit_code == 1 and "no run of `pretrain`" in done.stderr
+
+
+def test_a_checkpoint_of_another_project_becomes_a_model(tmp_path):
+    save_file(random_resnet18(np.random.default_rng(0)), tmp_path / "net.safetensors")
+    out = tmp_path / "models" / "net.keras"
+    result_of("import", tmp_path / "net.safetensors", "--out", out)
+    features = keras.saving.load_model(out).predict(np.zeros((2, 32, 32, 3)), verbose=0)
+    assert features.shape == (2, 512)
+
+
+def test_an_unknown_checkpoint_is_an_error_in_words(tmp_path):
+    done = call("import", "resnet51", "--out", tmp_path / "model.keras")
+    assert done.exit_code == 1 and "resnet51" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_results_are_readable_without_json(run, images):
     done = call("evaluate", run, images)
     assert "linear accuracy: " in done.stdout and "{" not in done.stdout
@@ -244,10 +284,12 @@ def test_wrong_usage_is_exit_code_2(arguments):
     assert call(*arguments).exit_code == 2
 
 
-@pytest.mark.parametrize("name", ["pretrain", "fine-tune", "predict", "embed", "evaluate", "views"])
+@pytest.mark.parametrize(
+    "name", "pretrain fine-tune predict embed evaluate views report import".split()
+)
 def test_each_command_has_help(name):
     done = call(name, "--help")
-    assert done.exit_code == 0 and "--max-broken" in done.stdout
+    assert done.exit_code == 0 and "--json" in done.stdout
 
 
 def test_a_full_disk_is_an_error_that_leaves_the_old_file(run, images, tmp_path):

@@ -1,0 +1,58 @@
+"""`keras-simclr report` and `import`."""
+
+from pathlib import Path
+from typing import Any
+
+from keras_simclr.cli.runs import (
+    HISTORY,
+    load_model,
+    read_as_before,
+    read_config,
+    read_labeled,
+    read_sample,
+)
+from keras_simclr.models import import_checkpoint
+from keras_simclr.plotting import load_history
+from keras_simclr.report import write_report
+
+
+def run_report(
+    run: Path,
+    out: Path | None,
+    images: Path | None,
+    labeled: Path | None,
+    max_images: int,
+    max_broken: float,
+) -> dict[str, Any]:
+    """Write the report of a run on its own images, on others or on labeled ones."""
+    config = read_config(run, "pretrain")
+    model = load_model(run, "model")
+    if labeled:
+        folder = read_labeled(labeled, config, max_broken)
+    else:
+        folder = read_as_before(images or Path(config["images"]), config, max_broken)
+    rows, shown = read_sample(folder, max_images)
+    out = out or run / "report.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_report(
+        out,
+        model,
+        shown,
+        history=load_history(run / HISTORY),
+        labels=folder.labels[rows] if labeled else None,
+        class_names=folder.class_names if labeled else None,
+        names=[folder.relative_paths[row] for row in rows],
+        settings=config,
+        title=f"SimCLR run {run.resolve().name}",
+        max_images=max_images,
+    )
+    return {"report": str(out), "images": len(shown)}
+
+
+def run_import(
+    checkpoint: str, out: Path, head_on: str | None, safetensors: bool
+) -> dict[str, Any]:
+    """Save a checkpoint of another project as models of Keras."""
+    options = {"head_on": head_on} if head_on else {}
+    files = import_checkpoint(checkpoint, out, safetensors=safetensors, **options)
+    return {"files": [str(path) for path in files]}
