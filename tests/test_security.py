@@ -25,7 +25,8 @@ def unsafe(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             module = getattr(node, "module", None)
             names = {module or "", *(alias.name for alias in node.names)}
-            if {name.split(".")[0] for name in names} & RUNS_CODE:
+            used = {name.split(".")[0] for name in names} & RUNS_CODE
+            if used and names != {"pickle", "UnpicklingError"}:
                 yield node.lineno
         elif isinstance(node, ast.Call):
             own = isinstance(node.func, ast.Attribute) and node.func.attr in {"compile"}

@@ -47,7 +47,9 @@ def load_arrays(
     if prefix is not None:
         return tensorflow.read_arrays(prefix, wanted)
     if not path.exists():
-        raise FileNotFoundError(f"There is no checkpoint at {str(path)!r}.")
+        raise FileNotFoundError(
+            f"There is no checkpoint. Received: {str(path)!r}, where nothing is. Check the path."
+        )
     if path.is_dir():
         raise FileNotFoundError(
             f"The folder {str(path)!r} contains no checkpoint. It must contain a file "

@@ -1,9 +1,9 @@
 """PyTorch's checkpoints and safetensors files, of which only arrays are read, never code."""
 
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,7 @@ def _load_without_code(torch, path):
         try:
             with torch.serialization.safe_globals(known):
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-        except pickle.UnpicklingError as error:
+        except UnpicklingError as error:
             name = _unknown_global(error)
             if name is None:
                 raise _damaged(path, error) from error
@@ -136,7 +136,8 @@ def _contains_code(path, name):
 def _damaged(path, error):
     reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
     return ValueError(
-        f"The file {str(path)!r} is damaged, or contains no weights ({reason}). Download it again."
+        f"The file is damaged, or contains no weights. Received: {str(path)!r} ({reason}). "
+        "Download it again."
     )
 
 

@@ -253,6 +253,6 @@ def published_model(name: str) -> PublishedModel:
         return PUBLISHED_MODELS[name]
     similar = difflib.get_close_matches(name, PUBLISHED_MODELS, n=3, cutoff=0.5)
     raise ValueError(
-        f"There is no published model {name!r}, and no file or folder of that name. "
+        f"There is no published model, file or folder of this name. Received: {name!r}. "
         f"{f'Similar names: {similar}. ' if similar else ''}`SimCLR.presets` has all names."
     )

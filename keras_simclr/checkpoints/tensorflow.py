@@ -32,7 +32,7 @@ def checkpoint_prefix(path: Path) -> Path | None:
     if not _index(prefix).exists():
         if prefix == path:
             return None
-        raise FileNotFoundError(f"The checkpoint lacks its index, {str(_index(prefix))!r}.")
+        raise _incomplete(prefix, _index(prefix))
     return prefix
 
 
@@ -40,9 +40,7 @@ def _prefix_in_folder(folder):
     if (folder / "saved_model.pb").exists():
         prefix = folder / "variables" / "variables"
         if not _index(prefix).exists():
-            raise FileNotFoundError(
-                f"The SavedModel has no variables: {str(_index(prefix))!r} is missing."
-            )
+            raise _incomplete(folder, _index(prefix))
         return prefix
     state = folder / "checkpoint"
     if state.is_file():
@@ -105,8 +103,8 @@ def read_arrays(prefix: Path, wanted: Callable[[str], bool] | None = None) -> di
         }
     except (tf.errors.OpError, LookupError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"The checkpoint {str(prefix)!r} is damaged or incomplete ({_first_line(error)}). "
-            "Download its files again."
+            f"The checkpoint is damaged or incomplete. Received: {str(prefix)!r} "
+            f"({_first_line(error)}). Download its files again."
         ) from error
 
 
@@ -116,7 +114,14 @@ def _check_shards(prefix):
     for shard in range(count):
         path = prefix.with_name(f"{prefix.name}.data-{shard:05}-of-{count:05}")
         if not path.exists():
-            raise FileNotFoundError(f"The checkpoint lacks its part {str(path)!r}.")
+            raise _incomplete(prefix, path)
+
+
+def _incomplete(checkpoint, missing):
+    return FileNotFoundError(
+        f"A file of the checkpoint is missing. Received: {str(checkpoint)!r} without "
+        f"{str(missing)!r}. Download all of its files."
+    )
 
 
 def _first_line(error):

@@ -77,7 +77,7 @@ def resumed_options(out: Path, command: str, given: dict[str, Any]) -> dict[str,
 def write_config(out: Path, config: dict[str, Any]) -> None:
     """Write the config of a run, with the backend and the version that it ran with."""
     out.mkdir(parents=True, exist_ok=True)
-    ran_with = {"backend": keras.backend.backend(), "version": __version__}
+    ran_with = {"backend": keras.config.backend(), "version": __version__}
     with replacing(out / CONFIG) as path:
         path.write_text(yaml.safe_dump({**config, **ran_with}, sort_keys=False, allow_unicode=True))
 

@@ -116,8 +116,8 @@ def _check_labels(labels, num_classes, count, is_batch=False):
     """Check the labels of those images that have one, and return all as an integer array."""
     if labels is None:
         raise ValueError(
-            "Labels are missing, which `student_loss_weight` weights. Pass `y`, or a dataset of "
-            "(images, labels), or leave out `student_loss_weight`."
+            "Labels are missing, which `student_loss_weight` weights. Received: images only. Pass "
+            "`y`, or a dataset of (images, labels), or leave out `student_loss_weight`."
         )
     labels = to_numpy(np.asarray(labels) if isinstance(labels, (list, tuple)) else labels)
     if labels.shape not in ((count,), (count, 1)):

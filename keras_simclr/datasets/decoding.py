@@ -20,6 +20,10 @@ FIRST_SIDEWAYS = 5  # of the orientations in EXIF, that swap height and width
 WHITES = {"bool": 1, "uint8": 255}  # of arrays whose dtype says it
 
 
+class UnreadableImageError(ValueError):
+    """Why a file cannot be read as an image; the folder lists it beside the file."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageFormat:
     """What files are decoded to: arrays of shape (height, width, channels) in 0..255.
@@ -65,7 +69,7 @@ def read_file(path: str | os.PathLike) -> bytes:
     with open(path, "rb", buffering=0) as file:
         data = file.read()
     if not data:
-        raise ValueError("the file is empty")
+        raise UnreadableImageError("the file is empty")
     return data
 
 
@@ -83,7 +87,7 @@ def open_image(data: bytes) -> Any:
     except UnidentifiedImageError:
         if data.startswith(TIFF_STARTS):
             return _read_tiff(data)
-        raise ValueError("it is not a JPEG, PNG, WebP, TIFF, BMP or GIF image") from None
+        raise UnreadableImageError("it is not a JPEG, PNG, WebP, TIFF, BMP or GIF image") from None
     if image.format == "TIFF" and _needs_tifffile(image):
         return _read_tiff(data)
     if image.mode[0] in "IF":  # one channel of 16 or 32 bits
@@ -187,7 +191,7 @@ def _read_tiff(data):
     try:
         import tifffile
     except ImportError:
-        raise ValueError(
+        raise UnreadableImageError(
             'a TIFF of this kind needs tifffile: `pip install "keras-simclr[tiff]"`'
         ) from None
     from PIL import Image
@@ -195,7 +199,7 @@ def _read_tiff(data):
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         series = file.series[0]
         if np.prod(series.shape) > 2 * (Image.MAX_IMAGE_PIXELS or np.inf):
-            raise ValueError(f"it has too many pixels: {series.shape}")
+            raise UnreadableImageError(f"it has too many pixels: {series.shape}")
         array, axes = series.asarray(), series.axes
     return _bands_last(array, axes)
 
@@ -219,7 +223,7 @@ def _bands_last(array, axes):
 def _from_pillow(image, image_format):
     if image_format.channels not in (1, 3):
         count = len(image.getbands())
-        raise ValueError(f"it has {count} channels instead of {image_format.channels}")
+        raise UnreadableImageError(f"it has {count} channels instead of {image_format.channels}")
     mode = "L" if image_format.channels == 1 else "RGB"
     image = image if image.mode == mode else image.convert(mode)
     array = np.asarray(_resize(image, image_format))
@@ -232,7 +236,7 @@ def _from_array(array, image_format):
     white = WHITES.get(array.dtype.name, image_format.white)
     array = array.astype("float32") * np.float32(255 / white)
     if not np.isfinite(array).all():
-        raise ValueError("it has values that are NaN or infinite")
+        raise UnreadableImageError("it has values that are NaN or infinite")
     array = _with_channels(np.clip(array, 0, 255), image_format.channels)
     bands = [Image.fromarray(np.ascontiguousarray(band)) for band in np.moveaxis(array, -1, 0)]
     array = np.stack([np.asarray(_resize(band, image_format)) for band in bands], axis=-1)
@@ -247,7 +251,7 @@ def _with_channels(array, channels):
         return np.repeat(array, 3, axis=-1)
     if found == 3 and channels == 1:
         return array @ np.array([[0.299], [0.587], [0.114]], "float32")
-    raise ValueError(f"it has {found} channels instead of {channels}")
+    raise UnreadableImageError(f"it has {found} channels instead of {channels}")
 
 
 def _resize(image, image_format):

@@ -131,7 +131,10 @@ def label_efficiency(
     data = LabeledImages.of(train, test)
     counts = _counts(labels, data.train_labels)
     if C == "auto" and min(drawn.min() for drawn in counts.values()) < 2:
-        raise ValueError('C="auto" needs at least 2 labels per class. Pass a number, such as 1.0.')
+        raise ValueError(
+            f'C="auto" needs at least 2 labels per class. Received: {labels=}. Pass a number as '
+            "`C`, such as 1.0."
+        )
     accuracies: dict[str, dict[int, list[float]]] = {method: {} for method in methods}
     names = {int(drawn.sum()): name for name, drawn in counts.items()}
     with unchanged(model) if model else contextlib.nullcontext():

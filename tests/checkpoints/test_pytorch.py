@@ -114,7 +114,9 @@ def test_a_file_of_another_format_is_refused(content, tmp_path):
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="There is no checkpoint at '.*missing.pth'"):
+    with pytest.raises(
+        FileNotFoundError, match="There is no checkpoint. Received: '.*missing.pth'"
+    ):
         load_arrays(tmp_path / "missing.pth")
 
 
