@@ -21,6 +21,8 @@ def in_words(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
         warnings.showwarning = _show_warning
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", category=UserWarning)
         try:
             return function(*args, **options)
         except Exception as error:

@@ -93,7 +93,7 @@ class FileDataset(ArrayDataset):
 
 @functools.cache
 def _threads(process_id):
-    """Return the threads of a process, one for each processor that it may use."""
+    """Return the threads of a process, one more than processors, as one may wait for a file."""
     can_tell = hasattr(os, "sched_getaffinity")  # not on Windows and macOS
-    count = len(os.sched_getaffinity(process_id)) if can_tell else os.cpu_count()
-    return concurrent.futures.ThreadPoolExecutor(count, "decoding")
+    count = len(os.sched_getaffinity(process_id)) if can_tell else os.cpu_count() or 1
+    return concurrent.futures.ThreadPoolExecutor(count + 1, "decoding")

@@ -255,12 +255,12 @@ def _with_channels(array, channels):
 
 
 def _resize(image, image_format):
-    from PIL import Image
-
     size = (image_format.width, image_format.height)
-    box = _centered_box(image.size, size) if image_format.crop else (0, 0, *image.size)
     if image.size == size:
         return image
+    from PIL import Image
+
+    box = _centered_box(image.size, size) if image_format.crop else (0, 0, *image.size)
     return image.resize(size, Image.Resampling.BILINEAR, box)
 
 

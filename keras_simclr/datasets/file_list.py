@@ -30,13 +30,18 @@ class FileList(Sequence):
 
     def __getitem__(self, index):
         """Return the path of a file."""
-        index = range(len(self))[index]
-        start = int(self._ends[index - 1]) if index else 0
-        name = self._text[start : int(self._ends[index])]
-        return os.fsdecode(os.path.join(self.folders[self.folder_of(index)], name))
+        return self.take(np.array([range(len(self))[index]]))[0]
 
-    def folder_of(self, index: int | np.ndarray) -> int | np.ndarray:
-        """Return the position in `folders` of the folder of a file."""
+    def take(self, rows: np.ndarray) -> list[str]:
+        """Return the paths of several files."""
+        ends = self._ends[rows]
+        starts = np.where(rows > 0, self._ends[rows - 1], 0)
+        parts = zip(self.folder_of(rows).tolist(), starts.tolist(), ends.tolist(), strict=True)
+        joined = (self.folders[at] + b"/" + self._text[start:end] for at, start, end in parts)
+        return list(map(os.fsdecode, joined))
+
+    def folder_of(self, index: np.ndarray) -> np.ndarray:
+        """Return the positions in `folders` of the folders of files."""
         return np.searchsorted(self._starts, index, side="right") - 1
 
     def relative_names(self, root: str) -> Iterator[bytes]:

@@ -54,6 +54,12 @@ class ImageFiles:
             hashed.update("\0".join(self.paths).encode("utf-8", "surrogateescape"))
         return np.frombuffer(hashed.digest(), "uint8")
 
+    def paths_of(self, rows):
+        """Return the paths of several files."""
+        if isinstance(self.paths, FileList):
+            return self.paths.take(rows)
+        return [self.paths[row] for row in rows]
+
     def good_rows(self):
         """Return the rows of the files that are not known to be broken."""
         return np.delete(np.arange(len(self)), sorted(self.broken))
@@ -61,10 +67,10 @@ class ImageFiles:
     def read_into(self, rows, images):
         """Decode files into an array; return the places of those that are broken."""
         failed = []
-        for place, row in enumerate(rows.tolist()):
+        for place, (row, path) in enumerate(zip(rows.tolist(), self.paths_of(rows), strict=True)):
             if row not in self.broken:
                 try:
-                    images[place] = read_image(self.paths[row], self.image_format)
+                    images[place] = read_image(path, self.image_format)
                 except Exception as error:  # of any kind, as Pillow's decoders raise
                     self.broken[row] = reason(error)
             if row in self.broken:

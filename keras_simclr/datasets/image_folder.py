@@ -32,7 +32,7 @@ class ImageFolder(FileDataset):
     @property
     def file_paths(self) -> list[str]:
         """Paths of the images, in the order of `predict`, without those found to be broken."""
-        return [self.images.paths[row] for row in self.images.good_rows()]
+        return self.images.paths_of(self.images.good_rows())
 
     @property
     def relative_paths(self) -> list[str]:

@@ -41,7 +41,9 @@ def small_network():
     """Let names of networks stand for a small one."""
 
     def make(name):
-        return keras.Sequential([layers.Rescaling(1 / 255), layers.Conv2D(4, 3, strides=3)])
+        seeded = keras.initializers.GlorotUniform(seed=0)
+        convolution = layers.Conv2D(4, 3, strides=3, kernel_initializer=seeded)
+        return keras.Sequential([layers.Rescaling(1 / 255), convolution])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keras_simclr.models.simclr, "resnet_by_name", make)
@@ -105,6 +107,7 @@ def test_a_run_of_another_command_is_refused(run, images):
     assert done.exit_code == 1 and "run of `fine-tune`" in done.stderr
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupted_run_is_resumed_by_the_same_command(run, images, tmp_path, monkeypatch):
     from keras_simclr.cli.progress import Progress
 
@@ -214,7 +217,8 @@ def test_too_few_labels_to_evaluate_on_are_refused(run, images, tmp_path):
 
 def test_views_are_drawn(images, tmp_path):
     assert result_of("views", images, "--out", tmp_path / "v.png", "--count", 3)["images"] == 3
-    assert Image.open(tmp_path / "v.png").width > 500
+    with Image.open(tmp_path / "v.png") as figure:
+        assert figure.width > 500
 
 
 def test_a_report_shows_the_images_of_its_run(run, tmp_path):
