@@ -14,7 +14,7 @@ from keras_simclr.cli.runs import (
     write_config,
     write_results,
 )
-from keras_simclr.data.batch_size import DEFAULT_BATCH_SIZE, default_batch_size
+from keras_simclr.data.batch_size import DEFAULT_BATCH_SIZE, check_two_images, default_batch_size
 from keras_simclr.datasets import image_folder
 from keras_simclr.layers import SimCLRAugmenter
 from keras_simclr.models import SimCLR
@@ -47,6 +47,7 @@ def run_pretraining(images: Path, out: Path, options: dict[str, Any]) -> dict[st
         **input_options(folder),
         **choose_settings(len(folder.images), distribution.has_accelerator(), options),
     }
+    check_two_images(len(folder.images), config["batch_size"])
     print(", ".join(f"{name} {config[name]}" for name in ("backbone", "batch_size", "epochs")))
     model = SimCLR(config["backbone"], seed=config["seed"])
     model.build((None, *folder.images.shape[1:]))

@@ -99,7 +99,7 @@ class FineTuner(keras.Model):
             validation_data: (images, labels), (images, labels, sample weights), or a dataset of
                 such batches.
             callbacks: Keras callbacks, one or a list. Defaults to None.
-            shuffle: Whether to reshuffle the images in every epoch, for arrays. Defaults to True.
+            shuffle: Whether to reshuffle arrays and image folders every epoch. Defaults to True.
             class_weight: {class: weight}. Defaults to None: equal weights.
             sample_weight: Weights of the images, of shape (N,), for arrays. Defaults to None.
             initial_epoch: Number of epochs already done. Defaults to 0.

@@ -83,7 +83,7 @@ class Trainer(RecipeCompiler):
                 arrays. Defaults to 0.
             validation_data: Images to validate on, in any form that `x` takes, or a tuple that
                 starts with them.
-            shuffle: Whether to reshuffle the images in every epoch, for arrays. Defaults to True.
+            shuffle: Whether to reshuffle arrays and image folders every epoch. Defaults to True.
             class_weight: Not supported: there are no classes.
             sample_weight: Not supported: the loss compares each image with all others.
             initial_epoch: Number of epochs already done. Defaults to 0.
