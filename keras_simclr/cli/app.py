@@ -261,8 +261,7 @@ def report(
 ) -> dict[str, Any]:
     """Write what a run learned, and what its numbers mean, as one HTML page.
 
-    It shows curves, a map of the embeddings, nearest neighbors, the health of the features and
-    views. Images that the run was not trained on are the better judge.
+    Images that the run was not trained on are the better judge.
     """
     from keras_simclr.cli.reports import run_report
 
@@ -279,6 +278,10 @@ def import_(
         str | None,
         typer.Option(help="What the classification head is applied to: h or projection."),
     ] = None,
+    allow_supervised: Annotated[
+        bool,
+        typer.Option("--allow-supervised", help="Also import networks trained with labels only."),
+    ] = False,
     safetensors: Annotated[
         bool, typer.Option("--safetensors", help="Also write safetensors and a model card.")
     ] = False,
@@ -286,12 +289,12 @@ def import_(
 ) -> dict[str, Any]:
     """Save published weights, or a checkpoint of another project, as a model of Keras.
 
-    TensorFlow or PyTorch is needed to read their own formats, and not any more afterwards. A
-    classification head is saved beside the model, as NAME-classifier.keras.
+    A classification head is saved beside the model, as NAME-classifier.keras.
     """
     from keras_simclr.cli.reports import run_import
 
-    return run_import(checkpoint, out, head_on, safetensors)
+    options = {"head_on": head_on, "allow_supervised": allow_supervised}
+    return run_import(checkpoint, out, safetensors, options)
 
 
 _command(import_, "import")

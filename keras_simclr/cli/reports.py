@@ -50,9 +50,8 @@ def run_report(
 
 
 def run_import(
-    checkpoint: str, out: Path, head_on: str | None, safetensors: bool
+    checkpoint: str, out: Path, safetensors: bool, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Save a checkpoint of another project as models of Keras."""
-    options = {"head_on": head_on} if head_on else {}
     files = import_checkpoint(checkpoint, out, safetensors=safetensors, **options)
     return {"files": [str(path) for path in files]}
