@@ -1,5 +1,6 @@
 """The code in README.md and docs/ runs, and the files that they name exist."""
 
+import json
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from keras_simclr.layers import presets
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 
 
 @pytest.fixture
@@ -55,10 +57,13 @@ def shortened(monkeypatch):
 
 
 def python_blocks(page):
+    if page.suffix == ".ipynb":
+        cells = json.loads(page.read_text())["cells"]
+        return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES + NOTEBOOKS, ids=lambda page: page.name)
 def test_the_code_of_a_page_runs(page, image_folders, shortened, eager):
     names = {}
     for block in python_blocks(page):

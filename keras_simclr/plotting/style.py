@@ -38,9 +38,9 @@ def styled(plot: Callable) -> Callable:
 
 def subplots(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
     """Create a figure of a size in inches, and a 2D array of its axes."""
-    from matplotlib.figure import Figure
+    from keras_simclr.plotting.notebook_figure import NotebookFigure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = NotebookFigure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.tick_params(which="both", colors=GRAY)  # ticks are created later, without the style

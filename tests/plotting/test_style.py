@@ -55,3 +55,7 @@ def test_the_style_of_the_user_is_left_alone():
         figure = plot_label_efficiency({"SimCLR": {1: [0.5], 10: [0.9]}})
         assert matplotlib.rcParams["lines.linewidth"] == 7.0
     assert figure.axes[0].lines[0].get_linewidth() != 7.0
+
+
+def test_a_notebook_shows_the_figure(figure):
+    assert figure._repr_png_().startswith(b"\x89PNG")
