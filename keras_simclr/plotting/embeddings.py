@@ -10,6 +10,7 @@ from keras_simclr.plotting.style import GRAY, displayable, styled, subplots
 
 METHODS = ("pca", "tsne", "umap")
 PCA_DIMENSIONS = 50  # before t-SNE, as scikit-learn advises
+SAME = 1e-6  # difference of embeddings that only rounding makes
 THUMBNAIL_INCHES = 0.3
 
 
@@ -47,6 +48,8 @@ def project_embeddings(features: Any, method: str = "tsne", seed: int = 0) -> np
         raise ValueError(f"`method` must be one of {METHODS}. Received: method={method!r}.")
     norms = np.linalg.norm(features, axis=1, keepdims=True)
     rows = features / np.maximum(norms, 1e-12)
+    if np.ptp(rows, axis=0).max() < SAME:  # a collapsed model
+        return np.zeros((len(rows), 2), "float32")
     return _PROJECTIONS[method](rows, seed).astype("float32")
 
 

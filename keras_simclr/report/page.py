@@ -97,7 +97,9 @@ def write_report(
     if history is not None:
         figures["history"] = inline_svg(plot_history(history))
     if label_efficiency is not None:
-        figures["label_efficiency"] = inline_svg(plot_label_efficiency(label_efficiency.accuracies))
+        figures["label_efficiency"] = inline_svg(
+            plot_label_efficiency(label_efficiency.per_class())
+        )
     points, medians = _map(sample, seed)
     thumbnails = Thumbnails(sample.images, sample.value_range)
     health = embedding_health(sample.features, views=views[0])

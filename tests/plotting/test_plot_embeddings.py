@@ -36,6 +36,12 @@ def test_the_same_seed_gives_the_same_map():
     np.testing.assert_array_equal(project_embeddings(features), project_embeddings(features))
 
 
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_embeddings_of_a_collapsed_model_are_one_point(method):
+    collapsed = np.ones((9, 4)) + 1e-8 * np.random.default_rng(0).normal(size=(9, 4))
+    np.testing.assert_array_equal(project_embeddings(collapsed, method), np.zeros((9, 2)))
+
+
 def test_embeddings_on_a_line_are_projected():
     points = project_embeddings(np.array([[1.0], [1.0], [-1.0]]), "pca")
     np.testing.assert_allclose(points[:, 1], 0)

@@ -9,6 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from keras_simclr.evaluation import LabelEfficiency
 from keras_simclr.report import write_report
 
 pytest.importorskip("jinja2")
@@ -151,6 +152,15 @@ def browse(page, profile, scheme):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     found = re.search("<pre>(.+?)</pre>", done.stdout, re.DOTALL)
     return json.loads(html.unescape(found.group(1)))
+
+
+def test_the_accuracy_with_few_labels_is_shown(tmp_path, make_model):
+    model = make_model()
+    result = LabelEfficiency({"linear probe": {4: [0.25], 8: [0.75]}}, {4: "a", 8: "b"}, 2, "how")
+    images = np.zeros((10, 8, 8, 3), "uint8")
+    write_report(tmp_path / "a.html", model, images, label_efficiency=result)
+    text = (tmp_path / "a.html").read_text()
+    assert "Accuracy with few labels" in text and "75.0" in text
 
 
 @pytest.mark.parametrize("name", ["labels", "names"])
