@@ -35,7 +35,8 @@ def record_gradient(function, *tensors):
     """Return the tensors that `function` returns; a `tf.GradientTape` uses the gradient with them.
 
     Args:
-        function: Function that returns a tensor or a tuple of tensors, and their gradient.
+        function: Function that returns a tensor or a tuple of tensors, and a function from their
+            gradients to a sequence of those of the arguments.
         *tensors: Arguments of `function`.
     """
     import tensorflow as tf
