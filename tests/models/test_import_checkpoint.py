@@ -22,7 +22,11 @@ def imported(checkpoint, tmp_path_factory):
     """Return the folder of an imported checkpoint, which no test changes."""
     folder = tmp_path_factory.mktemp("imported") / "net"
     files = import_checkpoint(
-        checkpoint, folder / "net.keras", safetensors=True, value_range=(0, 1)
+        checkpoint,
+        folder / "net.keras",
+        safetensors=True,
+        value_range=(0, 1),
+        allow_supervised=True,
     )
     assert [file.name for file in files] == [
         "net.keras",
@@ -44,7 +48,7 @@ def same(model, other, images):
 
 
 def test_the_saved_models_return_what_the_checkpoint_returns(checkpoint, imported, images):
-    loaded = load_checkpoint(checkpoint, value_range=(0, 1))
+    loaded = load_checkpoint(checkpoint, value_range=(0, 1), allow_supervised=True)
     same(keras.saving.load_model(imported / "net.keras"), loaded.model, images)
     same(keras.saving.load_model(imported / "net-classifier.keras"), loaded.classifier, images)
 
@@ -71,7 +75,7 @@ def test_the_model_card_states_network_images_and_heads(imported):
 
 
 def test_without_safetensors_there_are_only_models(checkpoint, tmp_path):
-    import_checkpoint(checkpoint, tmp_path / "net.keras")
+    import_checkpoint(checkpoint, tmp_path / "net.keras", allow_supervised=True)
     assert sorted(os.listdir(tmp_path)) == ["net-classifier.keras", "net.keras"]
 
 
