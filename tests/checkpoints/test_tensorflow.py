@@ -135,7 +135,7 @@ def test_a_missing_index_is_named(tmp_path):
 def test_a_cut_off_file_is_damaged(part, tmp_path):
     file = write(tmp_path) / f"{NAME}.{part}"
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(ValueError, match="is damaged or incomplete .*Download its files again"):
+    with pytest.raises(ValueError, match="is damaged or incomplete.*Download its files again"):
         load_arrays(tmp_path)
 
 

@@ -40,7 +40,7 @@ def test_an_empty_dataset_is_refused():
 
 
 def test_batches_of_one_are_refused():
-    with pytest.raises(ValueError, match="Contrastive learning needs at least 2 images"):
+    with pytest.raises(ValueError, match="must have at least 2 images"):
         prepare(batches(1))
 
 

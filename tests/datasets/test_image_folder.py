@@ -236,7 +236,7 @@ def test_validation_data_of_other_classes_are_refused(folder, pretrained, tmp_pa
 
 
 def test_fine_tuning_without_labels_is_refused(folder, pretrained):
-    with pytest.raises(ValueError, match="Labels are missing"):
+    with pytest.raises(ValueError, match="Fine-tuning needs labels"):
         pretrained.fine_tune(load(folder, labels=None))
 
 

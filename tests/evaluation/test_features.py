@@ -43,7 +43,7 @@ def test_other_models_are_refused(model):
 
 
 def test_a_model_without_weights_is_refused(make_model):
-    with pytest.raises(ValueError, match="The encoder is created once"):
+    with pytest.raises(ValueError, match="The model must be built first"):
         embed(make_model(), np.zeros((2, 12, 12, 3)))
 
 
