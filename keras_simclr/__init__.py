@@ -1,11 +1,12 @@
 """SimCLR for Keras 3: features from unlabeled images, on TensorFlow, JAX and PyTorch."""
 
+import os
 import sys
 
-_module, _program = sys.orig_argv[1:3], sys.argv[0].removesuffix(".exe")
+_is_script = os.path.basename(sys.argv[0]) in ("keras-simclr", "keras-simclr.exe")
 
-if _module != ["-m", "keras_simclr"] and not _program.endswith("keras-simclr"):
-    # The command line prints its help without loading a framework.
+# The command line imports what it needs, and prints its help without loading a framework.
+if not _is_script and sys.orig_argv[1:3] != ["-m", "keras_simclr"]:
     from keras_simclr import callbacks as callbacks
     from keras_simclr import checkpoints as checkpoints
     from keras_simclr import datasets as datasets
