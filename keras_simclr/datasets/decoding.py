@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import math
 import os
 from typing import Any
 
@@ -14,6 +15,8 @@ ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 EXTRA_SAMPLES, SAMPLES, BITS, PHOTOMETRIC, ORIENTATION = 338, 277, 258, 262, 274  # tags of TIFF
 CMYK, ALPHA = 5, (1, 2)  # values of PHOTOMETRIC and EXTRA_SAMPLES
 MAX_BANDS = 64  # more images in a TIFF are taken for a stack, of which the first is read
+JPEG_SCALES = (8, 4, 2, 1)  # by which a JPEG can be decoded to a smaller size
+ENOUGH = 0.9  # of the result: 500 x 375 pixels are read as 125 x 94 for 96 x 96
 START_OF_FRAME = (0xC0, 0xC1, 0xC2)  # markers of JPEG
 EXIF, ADOBE, START_OF_SCAN = 0xE1, 0xEE, 0xDA
 FIRST_SIDEWAYS = 5  # of the orientations in EXIF, that swap height and width
@@ -58,7 +61,7 @@ def read_image(path: str | os.PathLike, image_format: ImageFormat) -> np.ndarray
         Exception: If the file is no image, or damaged; of any kind, as Pillow's decoders raise.
     """
     data = read_file(path)
-    image = _small_jpeg(data, image_format) or _decode(data, image_format)
+    image = _plain_jpeg(data, image_format) or _decode(data, image_format)
     if isinstance(image, np.ndarray):
         return _from_array(image, image_format)
     return _from_pillow(image, image_format)
@@ -105,14 +108,19 @@ def upright_size(image: Any) -> tuple[int, int]:
 def _decode(data, image_format):
     """Return an image as an array, or as a Pillow image in gray or RGB.
 
-    A JPEG is decoded in the smallest size that is not below that of the result.
+    A JPEG is decoded in the smallest size that is enough for that of the result.
     """
     image = open_image(data)
     if isinstance(image, np.ndarray):
         return image
-    larger = max(image_format.height, image_format.width)
-    image.draft(None, (larger, larger))
+    side = _smallest_side(image_format)
+    image.draft(None, (side, side))
     return _without_alpha(_upright(image))
+
+
+def _smallest_side(image_format):
+    """Return the pixels per side that are enough to be resized, a little up if need be."""
+    return math.ceil(ENOUGH * max(image_format.height, image_format.width))
 
 
 def _has_exif(image):
@@ -141,8 +149,8 @@ def _without_alpha(image):
     return image.convert(mode)
 
 
-def _small_jpeg(data, image_format):
-    """Return a plain JPEG that would not be decoded in part, or None.
+def _plain_jpeg(data, image_format):
+    """Return a JPEG in gray or RGB whose header says nothing of orientation, or None.
 
     Pillow takes longer to look at the whole header of a small file than to decode it.
     """
@@ -152,10 +160,12 @@ def _small_jpeg(data, image_format):
     from PIL import Image
 
     mode, (width, height) = header
-    larger = max(image_format.height, image_format.width)
-    if min(width, height) >= 2 * larger or width * height > 2**20:
+    if width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
         return None
-    return Image.frombytes(mode, (width, height), data, "jpeg", mode, "", 1, 0)
+    side = _smallest_side(image_format)
+    scale = next(s for s in JPEG_SCALES if min(width, height) // side >= s or s == 1)
+    size = (-(-width // scale), -(-height // scale))
+    return Image.frombytes(mode, size, data, "jpeg", mode, "", scale, 0)
 
 
 def _jpeg_header(data):

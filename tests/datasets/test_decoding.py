@@ -52,6 +52,17 @@ def test_a_large_jpeg_is_close_to_one_that_is_decoded_in_full(tmp_path):
     assert np.abs(difference).max() < 8
 
 
+@pytest.mark.parametrize("size", [(400, 300), (50, 37), (16, 12), (15, 12)])
+def test_a_jpeg_is_decoded_to_the_same_with_and_without_exif(tmp_path, size):
+    smooth = Image.fromarray(COLORS).resize(size, Image.Resampling.BICUBIC)
+    plain = read_image(save(tmp_path, smooth, "a.jpg"), RGB)
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    np.testing.assert_array_equal(
+        read_image(save(tmp_path, smooth, "b.jpg", exif=exif), RGB), plain
+    )
+
+
 def test_the_first_frame_of_an_animation_is_read(tmp_path):
     frames = [Image.fromarray(np.full((6, 8), value, "uint8")) for value in (200, 50)]
     path = save(tmp_path, frames[0], "a.gif", save_all=True, append_images=frames[1:])
