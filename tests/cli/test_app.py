@@ -110,7 +110,7 @@ def test_a_run_of_another_command_is_refused(run, images):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupted_run_is_resumed_by_the_same_command(run, images, tmp_path, monkeypatch):
+def test_an_interrupted_run_is_resumed_by_the_same_command(images, tmp_path, monkeypatch):
     from keras_simclr.cli.progress import Progress
 
     def interrupt(self, epoch, logs=None):
@@ -122,9 +122,10 @@ def test_an_interrupted_run_is_resumed_by_the_same_command(run, images, tmp_path
         assert call(*command).exit_code == 130
     assert not (tmp_path / "run" / "model.keras").exists()
     result_of(*command)
+    result_of("pretrain", images, "--out", tmp_path / "whole", "--epochs", 2)
     one, other = (
         keras.saving.load_model(folder / "encoder.keras").get_weights()
-        for folder in (run, tmp_path / "run")
+        for folder in (tmp_path / "whole", tmp_path / "run")
     )
     for weight, its_weight in zip(one, other, strict=True):
         np.testing.assert_array_equal(weight, its_weight)
