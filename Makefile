@@ -29,7 +29,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 $(VENV)-extras/installed: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)-extras
 	$(VENV)-extras/bin/python -m pip install --quiet -c constraints.txt \
-		-e ".[tensorflow,jax,torch,grain,cv,hub,checkpoints,export,test]"
+		-e ".[tensorflow,jax,torch,grain,cli,cv,hub,checkpoints,export,test]"
 	touch $@
 
 demo: $(VENV)/installed
