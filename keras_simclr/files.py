@@ -79,9 +79,15 @@ def _replace_folder(unfinished, path):
     for file in unfinished.rglob("*"):
         if file.is_file():
             move_into_place(file, file)
+    old = unfinished.with_name(f"old-{path.name}")
     if path.exists():
-        os.replace(path, unfinished.with_name(f"old-{path.name}"))
-    os.replace(unfinished, path)
+        os.replace(path, old)
+    try:
+        os.replace(unfinished, path)
+    except OSError:
+        if old.exists():
+            os.replace(old, path)
+        raise
     with contextlib.suppress(OSError):  # not every system can flush a folder
         _flush_folder(path.parent)
 

@@ -361,3 +361,24 @@ def test_weights_of_other_threads_start_as_usual():
         thread.start()
         thread.join()
     assert np.all(layer.get_weights()[0])
+
+
+def test_threads_that_overlap_leave_initial_weights_as_they_were():
+    first, second = keras_internals.zero_initial_weights(), keras_internals.zero_initial_weights()
+    entered, leave = threading.Event(), threading.Event()
+
+    def stay():
+        with second:
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=stay)
+    with first:
+        thread.start()
+        entered.wait(10)
+    leave.set()
+    thread.join()
+    layer = layers.Dense(3)
+    layer.build((None, 4))
+    assert np.all(layer.get_weights()[0])
+    assert "keras_simclr" not in keras.initializers.VarianceScaling.__call__.__module__

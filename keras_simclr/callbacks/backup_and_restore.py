@@ -37,9 +37,8 @@ class BackupAndRestore(keras.callbacks.Callback):
     weights, bit for bit, and the same history as one that was never interrupted. A backup has the
     weights, the state of the optimizer, metrics and random seeds, the history, and the counters of
     Keras' `EarlyStopping`, `ModelCheckpoint`, `ReduceLROnPlateau` and `SwapEMAWeights` (of other
-    callbacks, what their `get_state` returns, for their `set_state`). It is a file of its own,
-    which is flushed and renamed once complete. The last two are kept: if one is damaged, which
-    its checksums show, the run resumes from the other.
+    callbacks, what their `get_state` returns, for their `set_state`). It is renamed once complete.
+    The last two are kept: if checksums show that one is damaged, the run resumes from the other.
 
     On Ctrl-C or SIGTERM, `SimCLR.fit` and `fine_tune` save a backup before the next step and stop.
     The order of arrays and of a `keras.utils.PyDataset` is restored without reading any images;
@@ -99,8 +98,10 @@ class BackupAndRestore(keras.callbacks.Callback):
         return self._folder.newest_record()
 
     def describe(self, run, others):
-        """Set the `Run` of this package that is about to begin, and its other callbacks."""
+        """Lock the folder for a `Run` of this package, and set it and its other callbacks."""
         self._run, self._others = run, others
+        if distribution.is_main_process():
+            self._folder.acquire()
 
     def on_train_begin(self, logs=None):
         """Restore the newest backup, if there is one."""

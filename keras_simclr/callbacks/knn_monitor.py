@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from keras_simclr.callbacks.monitors import Monitor, sampled
-from keras_simclr.evaluation.features import check_labels
+from keras_simclr.evaluation.features import check_labels, encode_labels
 from keras_simclr.evaluation.knn import knn_accuracy
+from keras_simclr.validation import check_positive, check_positive_integer
 
 
 class KNNMonitor(Monitor):
@@ -54,8 +55,12 @@ class KNNMonitor(Monitor):
         seed: int = 0,
     ) -> None:
         super().__init__(every)
+        if k is not None:
+            check_positive_integer("k", k)
+        check_positive("temperature", temperature)
         self.k, self.temperature = k, temperature
         self._bank = _labeled(train_images, train_labels, "train_images", max_images, seed)
+        encode_labels(self._bank[1])
         self._test = _labeled(test_images, test_labels, "test_images", max_images, seed)
 
     def measure(self) -> dict[str, float]:

@@ -35,10 +35,10 @@ def resumable(callbacks: list, run: Run) -> Iterator[None]:
         yield
         return
     others = [callback for callback in callbacks if callback is not backup]
-    backup.describe(run, others)
-    record = backup.newest_record()
     with contextlib.ExitStack() as stack:
         stack.callback(backup.close)
+        backup.describe(run, others)
+        record = backup.newest_record()
         for callback in others if record else ():
             if isinstance(callback, keras.callbacks.CSVLogger):
                 stack.enter_context(_appending(callback, record["epoch"]))

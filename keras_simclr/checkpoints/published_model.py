@@ -25,6 +25,8 @@ class PublishedModel:
         normalization: (mean, std) in [0, 1], numbers or one per channel, that the network
             expects. Defaults to None: that of the file's layout.
         style: Style of the `ResNet`. Defaults to None: that of the file's layout.
+        head_on: What its classification head is applied to, "h" or "projection". Defaults to None:
+            h, or what fits.
         checksum: "md5:" or "sha256:" and the first digits of the checksum of the file. Defaults
             to None: not published; those in buckets are in the listing of the bucket.
         size: Size of the file in bytes. Defaults to None: not published.
@@ -45,6 +47,7 @@ class PublishedModel:
     accuracy: float | None = None
     normalization: tuple[float | tuple[float, ...], float | tuple[float, ...]] | None = None
     style: str | None = None
+    head_on: str | None = None
     checksum: str | None = None
     size: int | None = None
     note: str = ""

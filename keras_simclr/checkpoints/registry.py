@@ -22,6 +22,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # Depth, width, selective kernels: ImageNet top-1 after fine-tuning on 1 %, 10 % and 100 % of the
 # labels, of a linear classifier, and of the supervised network (arXiv:2006.10029, table 1).
 V2_KINDS = ("finetuned_1pct", "finetuned_10pct", "finetuned_100pct", "pretrained", "supervised")
+ON_PROJECTION = ("finetuned_1pct", "finetuned_10pct")  # heads on its first layer (section 3.1)
 V2_ACCURACY = {
     (50, 1, False): (57.9, 68.4, 76.3, 71.7, 76.6),
     (50, 1, True): (64.5, 72.1, 78.7, 74.6, 78.5),
@@ -94,6 +95,7 @@ def _simclr_v2():
             name = stem if kind == "pretrained" else f"{stem}_{kind}"
             note = "A user measured far less (issue 215 of its project)." * (kind == V2_KINDS[1])
             facts = {**network, "kind": kind, "accuracy": accuracy, "note": note}
+            facts["head_on"] = "projection" if kind in ON_PROJECTION else None
             yield from _two_formats(name, f"simclrv2/{kind}/{folder}", **facts)
         url = f"hf://lightly-ai/simclrv2-imagenet1k-{folder}"
         facts = {**network, "accuracy": accuracies[V2_KINDS.index("pretrained")]}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
+from keras_simclr.cli.config_file import use_config
 from keras_simclr.cli.reporting import in_words, show
 
 app = typer.Typer(
@@ -21,23 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-def _use_config(context: typer.Context, path: Path | None) -> Path | None:
-    """Let the values in a config file be the defaults of the options."""
-    if path is None:
-        return None
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise typer.BadParameter(f"{path} cannot be read: {error}") from error
-    known = {parameter.name for parameter in context.command.params}
-    if not isinstance(values, dict) or values.get("command") != context.command.name:
-        raise typer.BadParameter(f"{path} is not a config of `{context.command.name}`")
-    height, width = values.get("image_size", (None, None))
-    values["image_size"] = height if height == width else None
-    context.default_map = {name: value for name, value in values.items() if name in known}
-    return path
 
 
 def _command(
@@ -86,7 +69,7 @@ MaxBroken = Annotated[
 ]
 Config = Annotated[
     Path | None,
-    typer.Option(is_eager=True, callback=_use_config, help="config.yaml of a run, to repeat it."),
+    typer.Option(is_eager=True, callback=use_config, help="config.yaml of a run, to repeat it."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

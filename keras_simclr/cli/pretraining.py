@@ -19,12 +19,14 @@ from keras_simclr.datasets import image_folder
 from keras_simclr.layers import SimCLRAugmenter
 from keras_simclr.models import SimCLR
 from keras_simclr.plotting import plot_views
+from keras_simclr.validation import check_choice
 
 MIN_BATCH_SIZE, MIN_STEPS = 32, 10
 MANY_IMAGES = 50_000  # from which a large network is worth its time
 IMAGES_SEEN, IMAGES_SEEN_FAST = 100_000, 10_000_000  # in a run, without and with a GPU
 MIN_EPOCHS, MAX_EPOCHS = 10, 500
 NUM_SHOWN = 8
+FIGURE_FORMATS = (".png", ".jpg", ".svg", ".pdf")
 
 
 def run_pretraining(images: Path, out: Path, options: dict[str, Any]) -> dict[str, Any]:
@@ -88,6 +90,7 @@ def draw_views(
     images: Path, out: Path, image_size: int | None, count: int, seed: int, max_broken: float
 ) -> dict[str, Any]:
     """Write a figure of images and their views; return where it is."""
+    check_choice("ending of --out", out.suffix, FIGURE_FORMATS)
     folder = image_folder(images, image_size, labels=None, max_broken=max_broken)
     _, shown = read_sample(folder, count)
     augmenter = SimCLRAugmenter(image_size=shown.shape[1:3], seed=seed)

@@ -51,7 +51,7 @@ def describe(error: Exception) -> str:
 def show(result: dict[str, Any], as_json: bool) -> None:
     """Print a result, one line per value or as JSON."""
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(json.dumps(result))
         return
     for name, value in result.items():
         text = f"{value:.4g}" if isinstance(value, float) else value

@@ -1,5 +1,6 @@
 """`keras-simclr report` and `import`."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,9 @@ def run_report(
         model,
         shown,
         history=load_history(run / HISTORY),
-        labels=folder.labels[rows] if labeled else None,
+        labels=folder.targets[0][rows] if labeled else None,
         class_names=folder.class_names if labeled else None,
-        names=[folder.relative_paths[row] for row in rows],
+        names=[os.path.relpath(path, folder.images.root) for path in folder.images.paths_of(rows)],
         settings=config,
         title=f"SimCLR run {run.resolve().name}",
         max_images=max_images,

@@ -28,7 +28,7 @@ def read_config(folder: Path, command: str) -> dict[str, Any]:
         ValueError: If the folder does not hold one.
     """
     try:
-        config = yaml.safe_load((folder / CONFIG).read_text())
+        config = yaml.safe_load((folder / CONFIG).read_text("utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ValueError(
             f"There is no run of `{command}`. Received: {str(folder)!r}, whose {CONFIG} cannot be "
@@ -64,7 +64,7 @@ def resumed_options(out: Path, command: str, given: dict[str, Any]) -> dict[str,
     differing = [
         f"{name}={value!r} instead of {config.get(name)!r}"
         for name, value in given.items()
-        if value is not None and config.get(name) != value
+        if name != "max_broken" and value is not None and config.get(name) != value
     ]
     if differing:
         raise ValueError(
@@ -79,7 +79,8 @@ def write_config(out: Path, config: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     ran_with = {"backend": keras.config.backend(), "version": __version__}
     with replacing(out / CONFIG) as path:
-        path.write_text(yaml.safe_dump({**config, **ran_with}, sort_keys=False, allow_unicode=True))
+        text = yaml.safe_dump({**config, **ran_with}, sort_keys=False, allow_unicode=True)
+        path.write_text(text, "utf-8")
 
 
 def run_callbacks(out: Path) -> list[keras.callbacks.Callback]:
@@ -155,7 +156,7 @@ def write_results(out: Path, write: Callable[[Path], Any]) -> None:
 
 
 def read_sample(folder: ImageFolder, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of images at equal distances, without those that are broken, and them."""
+    """Return the rows of images at equal distances in a folder, without broken ones, and them."""
     rows = np.unique(np.linspace(0, len(folder.images) - 1, count, dtype=int))
     images = np.zeros((len(rows), *folder.images.shape[1:]), folder.images.dtype)
     failed = folder.images.read_into(rows, images)

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import math
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 GRAY_MODES = ("1", "L", "LA", "La")  # Pillow's names of kinds of pixels
 ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 EXTRA_SAMPLES, SAMPLES, BITS, PHOTOMETRIC, ORIENTATION = 338, 277, 258, 262, 274  # tags of TIFF
+DESCRIPTION = 270
+CHANNEL_PAGES = re.compile(r'^channels=(?!1$)|SizeC="(?!1")', re.MULTILINE)  # ImageJ, OME
 CMYK, ALPHA = 5, (1, 2)  # values of PHOTOMETRIC and EXTRA_SAMPLES
 MAX_BANDS = 64  # more images in a TIFF are taken for a stack, of which the first is read
 JPEG_SCALES = (8, 4, 2, 1)  # by which a JPEG can be decoded to a smaller size
@@ -89,13 +92,23 @@ def open_image(data: bytes) -> Any:
         image: Any = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         if data.startswith(TIFF_STARTS):
-            return _read_tiff(data)
+            return _with_valid_values(_read_tiff(data))
         raise UnreadableImageError("it is not a JPEG, PNG, WebP, TIFF, BMP or GIF image") from None
     if image.format == "TIFF" and _needs_tifffile(image):
-        return _read_tiff(data)
+        return _with_valid_values(_read_tiff(data))
     if image.mode[0] in "IF":  # one channel of 16 or 32 bits
-        return np.asarray(_upright(image))[..., None]
+        return _with_valid_values(np.asarray(_upright(image))[..., None])
     return image
+
+
+def _with_valid_values(array):
+    if not np.isfinite(array).all():
+        raise UnreadableImageError("it has values that are NaN or infinite")
+    if array.min() < 0:
+        raise UnreadableImageError(
+            f"it has values below 0, down to {array.min():g}; shift and scale them first"
+        )
+    return array
 
 
 def upright_size(image: Any) -> tuple[int, int]:
@@ -187,8 +200,10 @@ def _jpeg_header(data):
 
 
 def _needs_tifffile(image):
-    """Return whether a TIFF has bands that Pillow drops, or colors of more than 8 bits."""
+    """Return whether a TIFF has bands or pages that Pillow drops, or colors of more than 8 bits."""
     tags = image.tag_v2
+    if CHANNEL_PAGES.search(str(tags.get(DESCRIPTION, ""))):
+        return True
     samples = tags.get(SAMPLES, 1)
     colors = samples - any(extra in ALPHA for extra in tags.get(EXTRA_SAMPLES, ()))
     if colors not in (1, 3):
@@ -245,8 +260,6 @@ def _from_array(array, image_format):
 
     white = WHITES.get(array.dtype.name, image_format.white)
     array = array.astype("float32") * np.float32(255 / white)
-    if not np.isfinite(array).all():
-        raise UnreadableImageError("it has values that are NaN or infinite")
     array = _with_channels(np.clip(array, 0, 255), image_format.channels)
     bands = [Image.fromarray(np.ascontiguousarray(band)) for band in np.moveaxis(array, -1, 0)]
     array = np.stack([np.asarray(_resize(band, image_format)) for band in bands], axis=-1)

@@ -1,6 +1,7 @@
 """Images in files, decoded when they are read."""
 
 import hashlib
+import os
 import warnings
 from collections.abc import Sequence
 
@@ -51,7 +52,8 @@ class ImageFiles:
             for part in self.paths.relative_names(self.root):
                 hashed.update(part)
         else:
-            hashed.update("\0".join(self.paths).encode("utf-8", "surrogateescape"))
+            names = [os.path.relpath(path, self.root) for path in self.paths]
+            hashed.update("\0".join(names).encode("utf-8", "surrogateescape"))
         return np.frombuffer(hashed.digest(), "uint8")
 
     def paths_of(self, rows):

@@ -67,14 +67,15 @@ def image_folder(
     """Load the images of a folder, and of all folders below it, batch by batch.
 
     The dataset works on every backend, in `fit`, `fine_tune`, `evaluate` and `predict`. Files are
-    decoded in parallel, ahead of the steps that use them, and a resumed run reads no file twice.
-    The order is that of `file_paths`; only `fit` and `fine_tune` shuffle, by the seed of the model
-    and the epoch, as they do with arrays.
+    decoded in parallel, ahead of the steps that use them, and a resumed run skips the steps already
+    done without reading their files. The order is that of `file_paths`; only `fit` and `fine_tune`
+    shuffle, by the seed of the model and the epoch, as they do with arrays.
 
     JPEG, PNG, WebP, TIFF, BMP and GIF (the first frame) are known by their extensions. The
     orientation in EXIF is applied and transparency is shown on white. TIFFs with other than 1, 3
     or 4 bands need tifffile (extra `tiff`). Values are uint8 in 0..255, or float32 if there are
-    images of more than 8 bits.
+    images of more than 8 bits; colored PNGs are read with 8 bits. Values below 0, as in CT or radar
+    images in decibels, have no place in 0..255: such files count as broken.
 
     A file that cannot be read is left out and listed in `broken`. In `fit` and `fine_tune` another
     one, drawn by the seed, takes its place.
@@ -82,7 +83,7 @@ def image_folder(
     Args:
         path: Path of the folder.
         image_size: Height and width in pixels, an int or a pair. Defaults to None, by a sample of
-            64 files: their own size if all have the same of at most 96 pixels per side, otherwise
+            64 files: their own size, if all are equal and at most 96 pixels per side, otherwise
             the median of the shorter sides, at most 96.
         batch_size: Images per batch, at most the number of files. Defaults to 256.
         labels: "folders": the folders in `path` are the classes; the path of a CSV file of
@@ -95,7 +96,8 @@ def image_folder(
         crop_to_aspect_ratio: Whether to crop images to the aspect ratio of `image_size`, at the
             center, rather than to distort them. Defaults to False.
         max_value: Value of white in images of more than 8 bits. Defaults to None, by the sample:
-            1 for values up to 1, otherwise 255, 511, ..., 4095, ..., 65535 and so on.
+            1 for values up to 1, otherwise 255, 511, ..., 4095, ..., 65535 and so on. It is
+            printed; pass that of the training images for all others.
         max_broken: Largest fraction of the files that may be broken. Defaults to 0.1.
         verbose: Whether to print what was found and chosen. Defaults to True.
 
@@ -137,7 +139,8 @@ def image_folder(
         _, *shape = files.shape
         in_classes = f" in {len(classes)} classes" if classes else ""
         size = " x ".join(map(str, shape))
-        print(f"Found {len(files)} images{in_classes}, read as {size}, {files.dtype}.")
+        white = f", white is {image_format.white:g}" if files.dtype == "float32" else ""
+        print(f"Found {len(files)} images{in_classes}, read as {size}, {files.dtype}{white}.")
     return dataset
 
 

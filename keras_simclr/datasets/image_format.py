@@ -57,7 +57,7 @@ def _sample(image):
     if isinstance(image, np.ndarray):
         height, width, channels = image.shape
         eight_bits = image.dtype in ("uint8", "bool")
-        return Sampled(height, width, channels, None if eight_bits else float(np.nanmax(image)))
+        return Sampled(height, width, channels, None if eight_bits else float(image.max()))
     return Sampled(*upright_size(image), 1 if image.mode in GRAY_MODES else 3, None)
 
 

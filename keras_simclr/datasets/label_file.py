@@ -1,6 +1,7 @@
 """Labels in a CSV file of paths and names of classes."""
 
 import csv
+import io
 import os
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def read_label_file(path: str | os.PathLike, root: str | os.PathLike) -> dict[st
         ) from error
     labels: dict[str, str] = {}
     problems: list[str] = []
-    for number, row in enumerate(csv.reader(text.splitlines(keepends=True)), 1):
+    for number, row in enumerate(_rows(text, path), 1):
         if not row or (number == 1 and tuple(cell.strip().lower() for cell in row) in HEADERS):
             continue
         problem = _add_row(row, root, labels)
@@ -42,6 +43,17 @@ def read_label_file(path: str | os.PathLike, root: str | os.PathLike) -> dict[st
     if not labels:
         raise ValueError(f"The file of labels has no rows. Received: {os.fspath(path)!r}.")
     return labels
+
+
+def _rows(text, path):
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ValueError(
+            f"The file of labels must be a CSV file. Received: {os.fspath(path)!r}, damaged at "
+            f"line {reader.line_num} ({error}). Look for a quotation mark that is not closed."
+        ) from error
 
 
 def _add_row(row, root, labels):

@@ -42,7 +42,12 @@ class KNNPrediction(Result):
 
     def accuracy(self, labels: Any) -> float:
         """Return the fraction of rows of which these are the true classes, in 0..1."""
-        true = check_labels(labels, len(self.labels), "test_features")
+        true = np.asarray(check_labels(labels, len(self.labels), "test_features"))
+        if (true.dtype.kind in "US") != (self.classes.dtype.kind in "US"):
+            raise ValueError(
+                "The labels of bank and test rows must both be names or both be numbers. Received: "
+                f"{self.classes[0]!r} in the bank and {true[0]!r} in the test rows. Convert one."
+            )
         return float(np.mean(self.labels == true))
 
     def table(self) -> list[list[str]]:

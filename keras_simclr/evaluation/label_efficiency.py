@@ -127,7 +127,7 @@ def label_efficiency(
     """
     model = None if model is None else load(model)
     methods = check_methods(methods, model)
-    _check_numbers(labels, draws, batch_size, steps, scratch_rates)
+    _check_numbers(labels, draws, batch_size, steps, scratch_rates, C)
     data = LabeledImages.of(train, test)
     counts = _counts(labels, data.train_labels)
     if C == "auto" and min(drawn.min() for drawn in counts.values()) < 2:
@@ -152,13 +152,19 @@ def label_efficiency(
     return LabelEfficiency(accuracies, names, data.num_classes, protocol)
 
 
-def _check_numbers(labels, draws, batch_size, steps, scratch_rates):
+def _check_numbers(labels, draws, batch_size, steps, scratch_rates, C):
     check_positive_integer("draws", draws)
     check_positive_integer("batch_size", batch_size)
     if steps is not None:
         check_positive_integer("steps", steps)
+    if not scratch_rates:
+        raise ValueError(
+            f"`scratch_rates` must not be empty. Received: {scratch_rates=}. Leave it out."
+        )
     for rate in scratch_rates:
         check_positive("scratch_rates", rate)
+    if C != "auto":
+        check_positive("C", C)
     valid = [is_integer(n) and n > 0 or isinstance(n, float) and 0 < n <= 1 for n in labels]
     if not valid or not all(valid):
         raise ValueError(

@@ -7,6 +7,12 @@ import threading
 import keras
 import numpy as np
 
+_zeroing: dict[int, int] = {}  # uses of `zero_initial_weights` by each thread
+_zeroing_lock = threading.Lock()
+_originals = {
+    cls: cls.__call__
+    for cls in (keras.initializers.VarianceScaling, keras.initializers.RandomNormal)
+}
 SEED_STATE = "seed_generator_state"  # name of the variable of a `SeedGenerator`
 
 
@@ -123,22 +129,28 @@ def zero_initial_weights():
 
     Random ones take long, above all on JAX, which compiles their generator for each shape.
     """
-    classes = (keras.initializers.VarianceScaling, keras.initializers.RandomNormal)
-    originals = {cls: cls.__call__ for cls in classes}
     thread = threading.get_ident()
-
-    def patched(original):
-        def call(initializer, shape, dtype=None):
-            if threading.get_ident() != thread:
-                return original(initializer, shape, dtype)
-            return keras.ops.convert_to_tensor(np.zeros(shape, "float32"), dtype)
-
-        return call
-
-    for cls, original in originals.items():
-        cls.__call__ = patched(original)
+    with _zeroing_lock:
+        if not _zeroing:
+            for cls in _originals:
+                cls.__call__ = _zero_or(_originals[cls])
+        _zeroing[thread] = _zeroing.get(thread, 0) + 1
     try:
         yield
     finally:
-        for cls, original in originals.items():
-            cls.__call__ = original
+        with _zeroing_lock:
+            _zeroing[thread] -= 1
+            if not _zeroing[thread]:
+                del _zeroing[thread]
+            if not _zeroing:
+                for cls in _originals:
+                    cls.__call__ = _originals[cls]
+
+
+def _zero_or(original):
+    def call(initializer, shape, dtype=None):
+        if threading.get_ident() not in _zeroing:
+            return original(initializer, shape, dtype)
+        return keras.ops.convert_to_tensor(np.zeros(shape, "float32"), dtype)
+
+    return call

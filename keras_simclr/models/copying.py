@@ -46,7 +46,10 @@ def untrained_copy(model, seed):
 def new_model_like(model: keras.Model, seed: int) -> keras.Model:
     """Return a functional model of the same architecture, with new weights drawn from `seed`."""
     with _live_configs(model), python_random(seed):
-        return keras.models.clone_model(model)
+        copy = keras.models.clone_model(model)
+    for layer in flatten_layers(copy):
+        layer.trainable = True
+    return copy
 
 
 def copy_layer_onto(layer, inputs):

@@ -15,7 +15,7 @@ from keras_simclr.keras_internals import EpochStart, flatten_layers
 from keras_simclr.layers.fine_tuning_views import fine_tuning_views
 from keras_simclr.models.classifier import build_classifier
 from keras_simclr.models.copying import new_model_like
-from keras_simclr.models.encoder import value_range_of
+from keras_simclr.models.encoder import PIXELS, value_range_of
 from keras_simclr.models.simclr import SimCLR
 from keras_simclr.ops.fast_layers import fast_layers
 from keras_simclr.ops.seeds import derive_seed, draw_seed
@@ -117,7 +117,7 @@ def distill(
     seed = draw_seed() if seed is None else seed
     teacher_logits = logits_model(teacher, "teacher")
     if value_range is None:
-        value_range = getattr(student, "value_range", None) or value_range_of(teacher)
+        value_range = getattr(student, "value_range", None) or value_range_of(teacher) or PIXELS
     data = prepare_distillation_data(
         x,
         y,
@@ -131,6 +131,7 @@ def distill(
     _check_softmax(teacher, teacher_logits, data.example, "teacher")
     pretraining = getattr(student, "augmenter", None)
     student = _make_student(student, teacher, data.example, value_range, derive_seed(seed, 2))
+    _check_value_ranges(value_range, teacher=teacher, student=student)
     if temperature is None:
         is_self = student.count_params() == teacher.count_params()
         temperature = SELF_TEMPERATURE if is_self else TEMPERATURE
@@ -178,6 +179,17 @@ def _check_arguments(temperature, student_loss_weight, epochs):
             f"`distill` works on one device. Received: {distribution.num_devices()} devices. Run "
             "it in one process, without a distribution strategy."
         )
+
+
+def _check_value_ranges(value_range, **models):
+    for name, model in models.items():
+        own = value_range_of(model)
+        if own is not None and own != tuple(value_range):
+            raise ValueError(
+                f"Teacher, student and images must have the same `value_range`. Received: {own} of "
+                f"the {name} with value_range={tuple(value_range)}. Create the student with the "
+                "`value_range` of the teacher."
+            )
 
 
 def _check_callbacks(callbacks):

@@ -94,13 +94,13 @@ def full_input_shape(backbone: Any) -> tuple[int, int, int] | None:
     return None
 
 
-def value_range_of(model: keras.Model) -> tuple[float, float]:
-    """Return the range that the `ResNet` in a model rescales to [0, 1]; without one, (0, 255)."""
+def value_range_of(model: keras.Model) -> tuple[float, float] | None:
+    """Return the range that the `ResNet` in a model rescales to [0, 1]; without one, None."""
     for layer in flatten_layers(model):
         if isinstance(layer, layers.Rescaling) and layer.name == UNIT_RANGE:
             lower = -layer.offset / layer.scale
             return round(lower, 6), round(lower + 1 / layer.scale, 6)
-    return PIXELS
+    return None
 
 
 def _check_channels_last(backbone):

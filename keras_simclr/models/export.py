@@ -165,7 +165,7 @@ def _input_spec(model, image_size, given):
 
 def _with_preprocessing(model, spec, value_range):
     """Return the model from images of `spec`; pixels of 0..255 are scaled to `value_range`."""
-    lower, upper = check_value_range(value_range or value_range_of(model))
+    lower, upper = check_value_range(value_range or value_range_of(model) or PIXELS)
     inputs = keras.Input(batch_shape=spec.shape, dtype=spec.dtype, name=spec.name)
     images = inputs
     if spec.dtype == "uint8" and (lower, upper) != PIXELS:

@@ -150,7 +150,8 @@ def with_settings(model: Any, settings: dict[str, Any]) -> Any:
     """
     parts = [model.encoder, model.projection_head]
     backbone = _with_fixed_stem(model)
-    if "value_range" in settings and not isinstance(backbone, ResNet):
+    other_range = tuple(settings.get("value_range", model.value_range)) != tuple(model.value_range)
+    if other_range and not isinstance(backbone, ResNet):
         raise ValueError(
             "`value_range` must be that of the preset, as its backbone expects such images. "
             f"Received: value_range={settings['value_range']}, expected {model.value_range}. "
@@ -181,14 +182,21 @@ def _with_fixed_stem(model):
 
 def locate(preset: str | os.PathLike) -> tuple[Path, dict[str, Any]]:
     """Return the path of a preset, and what is known of it as arguments of `load_checkpoint`."""
-    if str(preset).startswith("hf://"):
-        return fetch_from_hub(str(preset)), {}
+    name = str(preset)
+    if name.startswith("hf://"):
+        listed = [model for model in PUBLISHED_MODELS.values() if model.url == name.rstrip("/")]
+        return fetch_from_hub(name), _known_of(listed[0]) if listed else {}
     path = Path(preset).expanduser()
     if path.exists():
         return path, {}
-    published = published_model(str(preset))
-    known = {"normalization": published.normalization, "style": published.style}
-    return fetch(published), {**known, "allow_supervised": True}
+    published = published_model(name)
+    return fetch(published), _known_of(published)
+
+
+def _known_of(published):
+    """Return what is known of a published model as arguments of `load_checkpoint`."""
+    facts = {name: getattr(published, name) for name in ("normalization", "style", "head_on")}
+    return {**facts, "allow_supervised": True}
 
 
 def _load_checkpoint(path, arguments):
@@ -233,7 +241,7 @@ def _read_json(path):
 
 
 def _checked_folder(preset_dir):
-    folder = Path(preset_dir)
+    folder = Path(preset_dir).expanduser().absolute()
     if "://" in os.fspath(preset_dir) or (folder.exists() and not folder.is_dir()):
         raise ValueError(f"`preset_dir` must be a folder. Received: {os.fspath(preset_dir)!r}.")
     is_preset = "keras_simclr_version" in _read_json(folder / METADATA)

@@ -79,9 +79,9 @@ def load_checkpoint(
             returns.
         value_range: (lower, upper) of the images. Defaults to (0, 255).
         head_on: What the classification head of the file is applied to: "h", or "projection", the
-            first layer of the projection head. Shapes seldom tell. Defaults to "h" for files of
-            every kind, or to what fits; the authors' command for fine-tuning with 1 % of the
-            labels puts it on "projection".
+            first layer of the projection head. Defaults to "h", or to the only one that fits. The
+            authors' networks that were fine-tuned on 1 % and 10 % of the labels need "projection",
+            which their shapes do not show.
         normalization: (mean, standard deviation) of images in [0, 1], which becomes part of the
             encoder; (0, 1) is none. Defaults to none for the authors' networks, their ports, and
             images without three channels, otherwise to ImageNet's; required for PyTorch networks
@@ -109,6 +109,7 @@ def load_checkpoint(
     >>> loaded = load_checkpoint("simclr/r50_1x_sk0/saved_model")  # doctest: +SKIP
     >>> features = loaded.model.predict(images)  # doctest: +SKIP
     """
+    _check_own(kwargs)
     check_value_range(value_range)
     for name, value, choices in (("head_on", head_on, HEADS), ("style", style, STYLES)):
         if value is not None:
@@ -116,7 +117,7 @@ def load_checkpoint(
     if normalization is not None:
         check_normalization(normalization)
     size_pair(image_size)
-    arrays = dict(path) if isinstance(path, dict) else load_arrays(path, _is_no_optimizer_state)
+    arrays = _wanted(path) if isinstance(path, dict) else load_arrays(path, _is_no_optimizer_state)
     choose_copy(arrays, ema)
     network = find_network(arrays)
     set_style(network, style, normalization)
@@ -127,6 +128,19 @@ def load_checkpoint(
     model = _model(network, arrays, settings)
     classifier = _classifier(network, arrays, model, head_on) if network.logits else None
     return LoadedCheckpoint(model, classifier, bool(network.head))
+
+
+def _check_own(settings):
+    for name in ("backbone", "projection_head"):
+        if name in settings:
+            raise ValueError(
+                f"`{name}` must be that of the checkpoint. Received: {name}={settings[name]!r}. "
+                "Leave it out."
+            )
+
+
+def _wanted(arrays):
+    return {name: array for name, array in arrays.items() if _is_no_optimizer_state(name)}
 
 
 def _is_no_optimizer_state(name):

@@ -88,7 +88,7 @@ def load_history(path: str | os.PathLike) -> dict[str, list[float]]:
     for name in rows[0] if rows else ():
         try:
             history[name] = [float(row[name]) for row in rows]
-        except ValueError:
+        except (TypeError, ValueError):  # a word, or a row that was cut off
             continue
     history.pop("epoch", None)
     return history

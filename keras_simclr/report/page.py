@@ -59,7 +59,7 @@ def write_report(
 
     The page shows the settings, the curves, views, a map of the embeddings with a thumbnail of
     each image, nearest neighbors and the health of the features, and says in words what they
-    mean. With labels it adds the accuracy of kNN, each image against all others.
+    mean. With labels it adds the accuracy of kNN, each half of the images against the other.
 
     Args:
         path: Where to write the page.
@@ -102,7 +102,8 @@ def write_report(
         )
     points, medians = _map(sample, seed)
     thumbnails = Thumbnails(sample.images, sample.value_range)
-    health = embedding_health(sample.features, views=views[0])
+    alignment = embedding_health(views[0], views=views[1]).alignment
+    health = dataclasses.replace(embedding_health(sample.features), alignment=alignment)
     page = template.render(
         title=title,
         settings=_settings(model) if settings is None else settings,

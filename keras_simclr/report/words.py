@@ -26,6 +26,8 @@ def describe_history(
 
 
 def _describe_loss(loss, relative, temperature):
+    if relative <= 0:
+        return f"The loss ended at {loss:.2f}."
     if relative >= COLLAPSED:
         return (
             f"The loss ended at {relative:.0%} of the loss of a collapsed model: nothing was "
@@ -62,7 +64,7 @@ def describe_health(health: Any) -> list[str]:
 
 def describe_knn(accuracy: float, majority: float) -> list[str]:
     """Describe the accuracy of kNN, beside that of always answering the largest class."""
-    text = f"The nearest neighbors tell the class of {accuracy:.1%} of the images"
+    text = f"The nearest neighbors predict the class of {accuracy:.1%} of the images"
     if accuracy > majority + 0.02:
         return [f"{text}; the largest class alone would give {majority:.1%}."]
     return [f"{text}, no better than always answering the largest class ({majority:.1%})."]

@@ -123,3 +123,17 @@ def test_labels_of_another_number_are_refused(labeled_images):
 def test_other_data_are_refused(images):
     with pytest.raises(ValueError, match="Images must be an array of shape"):
         EmbeddingHealth(images)
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "words"),
+    [
+        (np.arange(8) % 2, {"k": 0}, "`k` must be"),
+        (np.arange(8) % 2, {"temperature": -1.0}, "`temperature` must be"),
+        (np.zeros(8), {}, "at least 2 classes"),
+    ],
+)
+def test_what_a_knn_monitor_cannot_measure_is_refused_at_once(labels, options, words):
+    images = np.zeros((8, 8, 8, 3), "uint8")
+    with pytest.raises(ValueError, match=words):
+        KNNMonitor(images, labels, images, labels, **options)

@@ -130,3 +130,11 @@ def test_records_cannot_be_changed():
 def test_a_record_of_ones_own_can_be_made():
     model = PublishedModel("mine", "https://x/mine.pth", "PyTorch", "https://x", "MIT", depth=18)
     assert model.description == "ResNet-18 (1x), pretrained, ImageNet. MIT."
+
+
+def test_heads_of_networks_tuned_on_few_labels_are_on_the_projection_head():
+    places = {
+        kind: PUBLISHED_MODELS[f"resnet50_1x_simclr_v2_finetuned_{kind}"].head_on
+        for kind in ("1pct", "10pct", "100pct")
+    }
+    assert places == {"1pct": "projection", "10pct": "projection", "100pct": None}

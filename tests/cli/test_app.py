@@ -3,6 +3,7 @@ import html
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -227,7 +228,7 @@ def test_a_report_shows_the_images_of_its_run(run, tmp_path):
     text = html.unescape(out.read_text())
     assert "SimCLR run run" in text and "The loss ended at" in text
     assert "cat/Ärger 猫.png" in text
-    assert "The nearest neighbors tell the class of" not in text
+    assert "The nearest neighbors predict the class of" not in text
 
 
 def test_a_report_on_labeled_images_names_their_classes(run, images, tmp_path):
@@ -236,7 +237,16 @@ def test_a_report_on_labeled_images_names_their_classes(run, images, tmp_path):
     text = html.unescape(out.read_text())
     assert text.count("<circle") == 40
     assert text.count('data-text="dog: dog/') == 20
-    assert "The nearest neighbors tell the class of" in text
+    assert "The nearest neighbors predict the class of" in text
+
+
+def test_a_report_gives_images_their_own_labels_where_files_are_broken(run, images, tmp_path):
+    labeled = shutil.copytree(images, tmp_path / "labeled")
+    (labeled / "cat" / "5.png").write_bytes(b"")
+    assert result_of("report", run, "--labeled", labeled, "--out", tmp_path / "a.html")
+    text = html.unescape((tmp_path / "a.html").read_text())
+    assert text.count('data-text="cat: cat/') == 31
+    assert text.count('data-text="dog: dog/') == 32
 
 
 def test_a_folder_without_a_run_has_no_report(tmp_path):

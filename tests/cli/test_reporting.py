@@ -36,4 +36,4 @@ def test_tracebacks_can_be_asked_for(monkeypatch):
 
 def test_json_is_one_line(capsys):
     show({"name": "猫", "share": 0.5}, as_json=True)
-    assert capsys.readouterr().out == '{"name": "猫", "share": 0.5}\n'
+    assert capsys.readouterr().out == '{"name": "\\u732b", "share": 0.5}\n'

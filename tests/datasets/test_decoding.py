@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from PIL import Image, features
 
-from keras_simclr.datasets.decoding import ImageFormat, read_image
+from keras_simclr.datasets.decoding import ImageFormat, UnreadableImageError, read_image
 
 RGB = ImageFormat(height=6, width=8, channels=3)
 GRAY = ImageFormat(height=6, width=8, channels=1)
@@ -128,6 +128,26 @@ def test_all_bands_of_a_tiff_are_read(tmp_path, rng, dtype, planes):
     )
     image = read_image(tmp_path / "a.tif", ImageFormat(6, 8, 13, "float32", white=255.0))
     np.testing.assert_allclose(image, bands)
+
+
+@pytest.mark.parametrize("imagej", [True, False])
+def test_channels_on_pages_of_their_own_are_bands(tmp_path, rng, imagej):
+    channels = rng.integers(0, 256, (3, 6, 8)).astype("uint8")
+    options = {"imagej": True} if imagej else {"ome": True, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "a.tif", channels, metadata={"axes": "CYX"}, **options)
+    image = read_image(tmp_path / "a.tif", RGB)
+    np.testing.assert_array_equal(image, np.moveaxis(channels, 0, -1))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(-1.5, "values below 0, down to -1.5"), (np.inf, "NaN or infinite")]
+)
+def test_values_without_a_place_in_the_range_are_refused(tmp_path, value, words):
+    array = np.ones((6, 8), "float32")
+    array[2, 3] = value
+    tifffile.imwrite(tmp_path / "a.tif", array)
+    with pytest.raises(UnreadableImageError, match=words):
+        read_image(tmp_path / "a.tif", GRAY)
 
 
 def test_the_fourth_band_of_a_tiff_is_no_transparency_unless_it_says_so(tmp_path, rng):

@@ -55,3 +55,9 @@ def test_what_is_wrong_with_a_file_is_said(root, text, words):
 def test_a_file_that_does_not_exist_is_refused(root):
     with pytest.raises(ValueError, match="cannot be read.*No such file"):
         read_label_file(root / "none.csv", root)
+
+
+def test_a_quotation_mark_that_is_not_closed_is_refused(root):
+    (root / "labels.csv").write_text('a.png,"cat\nb.png,dog\n')
+    with pytest.raises(ValueError, match="quotation mark that is not closed"):
+        read_label_file(root / "labels.csv", root)

@@ -153,3 +153,8 @@ def test_a_bank_of_one_class_is_refused(data):
     bank, labels, queries, answers = data
     with pytest.raises(ValueError, match="at least 2 classes"):
         knn_accuracy(bank, np.zeros(90), queries, answers)
+
+
+def test_names_and_numbers_are_not_compared():
+    with pytest.raises(ValueError, match="both be names or both be numbers"):
+        knn_accuracy(np.eye(2), [0, 1], np.eye(2), ["0", "1"])

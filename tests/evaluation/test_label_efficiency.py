@@ -125,6 +125,8 @@ def test_an_encoder_cannot_be_fine_tuned(pretrained, images):
         ({"labels": (21,)}, "at most the number of images of each class. Received: 21"),
         ({"draws": 0}, "`draws` must be a positive integer"),
         ({"methods": ("best",)}, "`methods` must be one of 'fine-tuned'"),
+        ({"C": -1.0}, "`C` must be positive"),
+        ({"scratch_rates": ()}, "`scratch_rates` must not be empty"),
         ({"labels": (1,), "C": "auto"}, "at least 2 labels per class"),
     ],
 )

@@ -217,6 +217,26 @@ def test_a_multi_label_teacher_is_refused(teacher, labeled_images):
         distill(multi_label(teacher), labeled_images[0], **QUICK)
 
 
+def test_the_student_of_a_frozen_teacher_is_trained_as_a_whole(pretrained, labeled_images):
+    images, labels = labeled_images
+    options = {"epochs": 0, "freeze_backbone": True, "optimizer": "sgd", "verbose": 0}
+    frozen = pretrained.fine_tune(images, labels, **options)
+    student = distill(frozen, images, epochs=0, verbose=0)
+    assert len(student.trainable_variables) > len(frozen.trainable_variables)
+
+
+def test_a_student_for_another_value_range_is_refused(labeled_images):
+    images, labels = labeled_images
+    options = {"epochs": 0, "optimizer": "sgd", "verbose": 0}
+    teacher, student = (
+        SimCLR("resnet18", value_range=value_range, seed=0) for value_range in ((0, 255), (0, 1))
+    )
+    with pytest.warns(UserWarning, match="not pretrained"):
+        teacher = teacher.fine_tune(images, labels, **options)
+    with pytest.raises(ValueError, match="must have the same `value_range`.*of the teacher"):
+        distill(teacher, images / 255.0, student=student, epochs=0, verbose=0)
+
+
 def test_a_student_cannot_be_its_own_teacher(teacher, labeled_images):
     with pytest.raises(ValueError, match="another model than the teacher"):
         distill(teacher, labeled_images[0], student=teacher, **QUICK)

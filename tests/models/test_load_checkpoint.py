@@ -358,3 +358,9 @@ def test_the_arguments_of_simclr_are_passed_on():
     model = load_checkpoint(arrays, image_size=(40, 48), seed=3, temperature=0.3).model
     assert isinstance(model, SimCLR)
     assert (model.image_size, model.seed, model.temperature) == ((40, 48), 3, 0.3)
+
+
+@pytest.mark.parametrize("name", ["backbone", "projection_head"])
+def test_parts_of_the_checkpoint_cannot_be_replaced(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be that of the checkpoint"):
+        load_checkpoint("missing", **{name: None})

@@ -251,3 +251,12 @@ def test_a_checkpoint_becomes_a_preset(published, tmp_path):
     model.save_to_preset(tmp_path / "mine")
     loaded = SimCLR.from_preset(tmp_path / "mine")
     np.testing.assert_array_equal(h(loaded, images), h(model, images))
+
+
+def test_what_is_known_of_a_listed_model_counts_under_its_url_as_well(monkeypatch, tmp_path):
+    from keras_simclr.models import preset_methods
+
+    monkeypatch.setattr(preset_methods, "fetch_from_hub", lambda url: tmp_path)
+    _, known = preset_methods.locate("hf://lightly-ai/simclrv1-imagenet1k-resnet50-1x")
+    assert known["style"] == "simclr" and known["normalization"] == (0.0, 1.0)
+    assert preset_methods.locate("hf://lab/net") == (tmp_path, {})

@@ -105,7 +105,7 @@ def test_the_page_says_what_the_numbers_mean(report):
     text = html.unescape(report.read_text())
     assert "The loss ended at 1.70. A collapsed model has 3.40" in text
     assert "The features use" in text
-    assert "The nearest neighbors tell the class of" in text
+    assert "The nearest neighbors predict the class of" in text
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium")
