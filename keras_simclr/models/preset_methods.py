@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from keras_simclr.checkpoints.fetch import fetch, fetch_from_hub
+from keras_simclr.checkpoints.fetch import fetch, fetch_from_hub, only_checkpoint
 from keras_simclr.checkpoints.registry import PUBLISHED_MODELS, published_model
 from keras_simclr.files import replacing_all
 from keras_simclr.models.resnet import ResNet
@@ -188,7 +188,8 @@ def locate(preset: str | os.PathLike) -> tuple[Path, dict[str, Any]]:
         return fetch_from_hub(name), _known_of(listed[0]) if listed else {}
     path = Path(preset).expanduser()
     if path.exists():
-        return path, {}
+        whole = path.is_file() or is_saved_model(path) or any(path.glob("*.index"))  # TensorFlow's
+        return path if whole else only_checkpoint(path), {}
     published = published_model(name)
     return fetch(published), _known_of(published)
 

@@ -260,3 +260,11 @@ def test_what_is_known_of_a_listed_model_counts_under_its_url_as_well(monkeypatc
     _, known = preset_methods.locate("hf://lightly-ai/simclrv1-imagenet1k-resnet50-1x")
     assert known["style"] == "simclr" and known["normalization"] == (0.0, 1.0)
     assert preset_methods.locate("hf://lab/net") == (tmp_path, {})
+
+
+def test_a_folder_with_one_file_of_weights_stands_for_it(tmp_path):
+    from keras_simclr.models import preset_methods
+
+    (tmp_path / "net.pth").write_bytes(b"weights")
+    (tmp_path / "README.md").write_text("what it is")
+    assert preset_methods.locate(tmp_path) == (tmp_path / "net.pth", {})
