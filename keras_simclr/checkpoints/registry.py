@@ -14,7 +14,7 @@ TORCHGEO_URL = (
 )
 SPIJKERVET_URL = "https://github.com/Spijkervet/SimCLR/releases/download"
 AUTHORS = "https://github.com/google-research/simclr"
-SK_RATIO = 0.0625
+SK_RATIO = 0.0625  # of the second paper
 
 NO_NORMALIZATION = (0.0, 1.0)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_simclr.checkpoints.registry import SK_RATIO
 from keras_simclr.models.resnet import BLOCKS_PER_STAGE, MIN_BOTTLENECK_DEPTH, ResNet
 
-SK_RATIO = 0.0625  # of the second paper
 KNOWN_LAYOUTS = (
     "those of the authors (TF1 and TF2), of PyTorch ports of their networks, or of torchvision and "
     "timm ResNets, as lightly, VISSL, MMSelfSup and TorchGeo save them"

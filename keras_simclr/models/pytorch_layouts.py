@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 
+from keras_simclr.checkpoints.registry import IMAGENET, NO_NORMALIZATION
 from keras_simclr.models.network_arrays import Network, Part, find_resnet
 
 KERNEL_AXES = {4: (2, 3, 1, 0), 2: (1, 0)}  # PyTorch has the outputs first
@@ -16,8 +17,6 @@ NORM_WEIGHTS = {
     "running_mean": "moving_mean",
     "running_var": "moving_variance",
 }
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation
-UNIT_RANGE = (0.0, 1.0)
 FIRST_BLOCK = re.compile(r"((?:.*\.)?)(?:layer1|4)\.0\.conv1\.weight")
 STEM = re.compile(r"(conv|bn)1\.(\w+)")
 BLOCK = re.compile(r"layer([1-4])\.(\d+)\.(?:(conv|bn)(\d)|downsample\.(\d))\.(\w+)")
@@ -146,5 +145,5 @@ def _set_style_of_project(network, head):
         return
     bare = is_projector and not (has_bias or has_norm)
     in_fc = any(re.search(r"(^|\.)fc\.\d+\.", name) for name in head)
-    normalization = UNIT_RANGE if network.channels != 3 or bare or in_fc else IMAGENET
+    normalization = NO_NORMALIZATION if network.channels != 3 or bare or in_fc else IMAGENET
     network.resnet = dataclasses.replace(resnet, normalization=normalization)

@@ -123,15 +123,8 @@ def plot_embeddings(
     """
     features = ops.convert_to_numpy(features)
     labels = None if labels is None else np.asarray(labels)
-    for name, values in (("labels", labels), ("images", images)):
-        if values is not None and len(values) != len(features):
-            raise ValueError(
-                f"`{name}` and `features` must have the same length. Received: {len(values)} and "
-                f"{len(features)}."
-            )
-    rows = np.arange(len(features))
-    if len(rows) > max_points:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, max_points, replace=False))
+    check_same_length(features=features, labels=labels, images=images)
+    rows = random_rows(len(features), max_points, seed)
     points = project_embeddings(features[rows], method, seed)
     figure, grid = subplots(1, 1, 6, 6)
     axes = grid[0, 0]
@@ -143,6 +136,23 @@ def plot_embeddings(
     elif images is None:
         axes.scatter(*points.T, s=8, linewidths=0)
     return figure
+
+
+def check_same_length(**arrays: Any) -> None:
+    """Raise a ValueError unless the arrays that are not None are as long as the first one."""
+    (first, expected), *others = arrays.items()
+    for name, values in others:
+        if values is not None and len(values) != len(expected):
+            raise ValueError(
+                f"`{name}` and `{first}` must have the same length. Received: {len(values)} and "
+                f"{len(expected)}."
+            )
+
+
+def random_rows(count: int, max_count: int, seed: int) -> np.ndarray:
+    """Return the rows of a random sample of at most `max_count` of `count`, in ascending order."""
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.choice(count, min(count, max_count), replace=False))
 
 
 def _draw_classes(axes, points, labels, class_names, visible):

@@ -19,6 +19,7 @@ from keras_simclr.plotting import (
     plot_views,
     project_embeddings,
 )
+from keras_simclr.plotting.embeddings import check_same_length, random_rows
 from keras_simclr.plotting.style import COLORS
 from keras_simclr.report.inline import Thumbnails, inline_png, inline_svg
 from keras_simclr.report.words import describe_health, describe_history, describe_knn
@@ -91,7 +92,7 @@ def write_report(
     check_positive_integer("max_images", max_images, min_=MIN_IMAGES)
     sample = _sample(model, images, labels, class_names, names, max_images, seed)
     figures: dict[str, Any] = {"views": inline_png(plot_views(model.augmenter, sample.images[:6]))}
-    views = [_features_of_views(model, sample.images, view) for view in range(2)]
+    views = _features_of_views(model, sample.images)
     heads = [keras.ops.convert_to_numpy(model.projection_head(features)) for features in views]
     figures["similarities"] = inline_svg(plot_similarities(*heads))
     if history is not None:
@@ -142,19 +143,12 @@ def _template():
 
 def _sample(model, images, labels, class_names, names, max_images, seed):
     names = range(len(images)) if names is None else names
-    for name, values in (("labels", labels), ("names", names)):
-        if values is not None and len(values) != len(images):
-            raise ValueError(
-                f"`{name}` and `images` must have the same length. Received: {len(values)} and "
-                f"{len(images)}."
-            )
+    check_same_length(images=images, labels=labels, names=names)
     if len(images) < MIN_IMAGES:
         raise ValueError(
             f"A report needs at least {MIN_IMAGES} images. Received: {len(images)}. Pass more."
         )
-    rows = np.arange(len(images))
-    if len(rows) > max_images:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, max_images, replace=False))
+    rows = random_rows(len(images), max_images, seed)
     images = np.stack([images[row] for row in rows])
     if labels is not None:
         labels = np.array(
@@ -167,14 +161,15 @@ def _sample(model, images, labels, class_names, names, max_images, seed):
     return Sample(images, labels, [str(names[row]) for row in rows], features, model.value_range)
 
 
-def _features_of_views(model, images, view):
-    """Return h of the first or the second view of each image, as `evaluate` draws them."""
-    features = []
+def _features_of_views(model, images):
+    """Return h of the first views of all images, and of the second, as `evaluate` draws them."""
+    features: tuple[list, list] = ([], [])
     for step, start in enumerate(range(0, len(images), CHUNK_SIZE)):
         chunk = keras.ops.convert_to_tensor(images[start : start + CHUNK_SIZE])
         views = draw_views(model.augmenter, chunk, step, num_views=2, evaluation=True)
-        features.append(model.predict(views[view * len(chunk) :][: len(chunk)], verbose=0))
-    return np.concatenate(features)
+        for part, of_view in zip((views[: len(chunk)], views[len(chunk) :]), features, strict=True):
+            of_view.append(model.predict(part, verbose=0))
+    return [np.concatenate(of_view) for of_view in features]
 
 
 def _settings(model):

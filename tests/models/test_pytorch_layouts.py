@@ -14,9 +14,9 @@ from torch import nn
 from torch_networks import timm, torchvision
 
 from keras_simclr import ResNet
+from keras_simclr.checkpoints.registry import IMAGENET
 from keras_simclr.models import load_checkpoint
 from keras_simclr.models.find_network import find_network, set_style
-from keras_simclr.models.pytorch_layouts import IMAGENET
 
 NO_PACKAGE = "import sys; sys.modules['keras_simclr'] = None"
 IMAGES = np.random.default_rng(0).uniform(size=(2, 75, 64, 3)).astype("float32")
