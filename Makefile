@@ -1,4 +1,4 @@
-# `make demo` and `make test` make their own virtual environment, with all three backends.
+# The first command makes a virtual environment with all three backends.
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 BACKENDS := tensorflow jax torch
@@ -14,7 +14,7 @@ TESTS := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-load
 help:
 	@echo "make demo         pretrain on digits, fine-tune on a few labels, compare (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make test         the tests, on each of: $(BACKENDS)"
-	@echo "make test-extras  the tests that need keras-cv, keras-hub or export runtimes, in an environment of their own"
+	@echo "make test-extras  the tests that need keras-cv, keras-hub or export runtimes, which it installs"
 	@echo "make coverage     the lines that the tests run (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make faults       runs killed 100 times at random moments, on each backend"
 	@echo "make check        ruff and mypy"
@@ -26,24 +26,23 @@ $(VENV)/installed: pyproject.toml constraints.txt
 		-e ".[tensorflow,jax,torch,grain,cli,checkpoints,docs,test]"
 	touch $@
 
-$(VENV)-extras/installed: pyproject.toml constraints.txt
-	python3 -m venv $(VENV)-extras
-	$(VENV)-extras/bin/python -m pip install --quiet -c constraints.txt \
-		-e ".[tensorflow,jax,torch,grain,cli,cv,hub,checkpoints,export,test]"
+$(VENV)/installed-extras: $(VENV)/installed
+	$(PYTHON) -m pip install --quiet -c constraints.txt -e ".[cv,hub,export]"
 	touch $@
 
 demo: $(VENV)/installed
 	$(PYTHON) examples/quickstart.py
 
 test: $(VENV)/installed
-	@for backend in $(BACKENDS); do \
-		echo "== $$backend"; KERAS_BACKEND=$$backend $(TESTS) || exit 1; \
-	done
+	@failed=; once="not extras"; for backend in $(BACKENDS); do \
+		echo "== $$backend"; KERAS_BACKEND=$$backend $(TESTS) -m "$$once" || failed="$$failed $$backend"; \
+		once="not extras and not once"; \
+	done; test -z "$$failed" || { echo "Failed on:$$failed"; exit 1; }
 
-test-extras: $(VENV)-extras/installed
-	@for backend in $(BACKENDS); do \
-		echo "== $$backend"; KERAS_BACKEND=$$backend $(VENV)-extras/bin/python -m pytest -q -m extras || exit 1; \
-	done
+test-extras: $(VENV)/installed-extras
+	@failed=; for backend in $(BACKENDS); do \
+		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTHON) -m pytest -q -m extras || failed="$$failed $$backend"; \
+	done; test -z "$$failed" || { echo "Failed on:$$failed"; exit 1; }
 
 coverage: $(VENV)/installed
 	$(TESTS) --cov --cov-report=term:skip-covered

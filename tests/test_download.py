@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from keras_simclr.download import download_file, unpack_files
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def content(server, rng):

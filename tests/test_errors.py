@@ -8,6 +8,8 @@ import pytest
 
 import keras_simclr
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(keras_simclr.__file__).parent
 CHECKED = {"ValueError", "TypeError", "RuntimeError", "FileNotFoundError"}
 

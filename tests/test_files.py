@@ -7,6 +7,8 @@ import pytest
 
 from keras_simclr.files import acquire_lock, locked, move_into_place, replacing, replacing_all
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def path(tmp_path):

@@ -4,6 +4,8 @@ import pytest
 
 from keras_simclr.checkpoints.bucket import download_folder, list_folder
 
+pytestmark = pytest.mark.once
+
 URL = "gs://models/net/saved_model/"
 
 

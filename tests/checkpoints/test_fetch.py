@@ -10,6 +10,8 @@ import pytest
 from keras_simclr.checkpoints import PublishedModel, cache_folder, fetch
 from keras_simclr.checkpoints.fetch import only_checkpoint
 
+pytestmark = pytest.mark.once
+
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 

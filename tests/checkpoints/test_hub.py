@@ -10,6 +10,8 @@ from web_server import serving
 
 from keras_simclr.checkpoints.fetch import fetch_from_hub
 
+pytestmark = pytest.mark.once
+
 COMMIT = "1c88bb51b6e17a21dde5230738fa38b74bd74f76"
 FILES = {"README.md": b"# Weights", "resnet50-1x.pth": b"weights" * 1000}
 PROGRAM = """

@@ -7,6 +7,8 @@ from PIL import Image, features
 
 from keras_simclr.datasets.decoding import ImageFormat, UnreadableImageError, read_image
 
+pytestmark = pytest.mark.once
+
 RGB = ImageFormat(height=6, width=8, channels=3)
 GRAY = ImageFormat(height=6, width=8, channels=1)
 RAMP = np.linspace(0, 255, 48).reshape(6, 8).astype("uint8")

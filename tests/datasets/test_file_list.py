@@ -5,6 +5,8 @@ import pytest
 
 from keras_simclr.datasets.file_list import list_images
 
+pytestmark = pytest.mark.once
+
 
 def make(root, *names):
     for name in names:

@@ -2,6 +2,8 @@ import pytest
 
 from keras_simclr.datasets.label_file import read_label_file
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def root(tmp_path):

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from keras_simclr.datasets import load_stl10
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def data_dir(tmp_path, write_stl10):

@@ -3,6 +3,8 @@ import pytest
 
 from keras_simclr.plotting import plot_confusion_matrix
 
+pytestmark = pytest.mark.once
+
 
 def test_cells_are_percent_of_the_true_class():
     (axes,) = plot_confusion_matrix([0, 0, 0, 0, 2], [0, 0, 0, 2, 2], ["cat", "dog", "fox"]).axes

@@ -3,6 +3,8 @@ import pytest
 
 from keras_simclr.plotting import plot_embeddings, project_embeddings
 
+pytestmark = pytest.mark.once
+
 CENTERS = np.eye(3, 16, dtype="float32")
 LABELS = np.repeat([0, 1, 2], 20)
 

@@ -3,6 +3,8 @@ import pytest
 
 from keras_simclr.plotting import plot_neighbors
 
+pytestmark = pytest.mark.once
+
 IMAGES = np.arange(5, dtype="uint8")[:, None, None, None] * np.full((1, 4, 4, 3), 50, "uint8")
 
 
