@@ -14,7 +14,7 @@ TESTS := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-load
 help:
 	@echo "make demo         pretrain on digits, fine-tune on a few labels, compare (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make test         the tests, on each of: $(BACKENDS)"
-	@echo "make test-extras  the tests that need keras-cv, keras-hub or export runtimes, which it installs"
+	@echo "make test-extras  the tests that need keras-cv, keras-hub or export runtimes, once it has installed them"
 	@echo "make coverage     the lines that the tests run (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make faults       runs killed 100 times at random moments, on each backend"
 	@echo "make check        ruff and mypy"
