@@ -94,9 +94,9 @@ class LabeledData:
         )
 
     def one_pass(self):
-        """Return an iterator over the full, untransformed batches of one pass."""
+        """Return an iterator over the untransformed batches of one pass, also the last short one."""
         if self.is_array:
-            return iterate_batches(self._in_order(self.steps_per_pass))
+            return iterate_batches(self._in_order(None, drop_remainder=False))
         return ([to_numpy(array) for array in batch] for batch in iterate_batches(self.source))
 
     def _in_order(self, steps_per_epoch, **options):

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
+from keras_simclr import distribution
+
 
 def start_as_linear_probe(
     classifier: keras.Model,
@@ -50,9 +52,11 @@ def start_as_linear_probe(
 def _embed(classifier, layer_input, batches):
     """Return features, labels and, if there are any, sample weights of one pass."""
     embed = keras.Model(classifier.inputs, layer_input)
-    features, targets = [], []
+    features, targets, size = [], [], 0
     for images, *of_images in batches:
-        found = embed.predict_on_batch(keras.ops.convert_to_tensor(images))
+        size = max(size, len(images) + -len(images) % distribution.num_devices())
+        padded = np.concatenate([images, np.repeat(images[-1:], size - len(images), axis=0)])
+        found = embed.predict_on_batch(keras.ops.convert_to_tensor(padded))
         features.append(np.asarray(found, "float32")[: len(images)])  # those of one replica
         targets.append(of_images)
     labels, *weights = (np.concatenate(parts) for parts in zip(*targets, strict=True))

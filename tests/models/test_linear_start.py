@@ -42,6 +42,12 @@ def test_the_batches_of_a_dataset_are_probed_together(pretrained, labeled_images
     )
 
 
+def test_the_labels_of_the_last_short_batch_are_used(pretrained, labeled_images):
+    found = at_the_start(pretrained, *labeled_images, batch_size=16).get_weights()[-1]
+    expected = at_the_start(pretrained, *labeled_images).get_weights()[-1]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
 def test_the_logits_of_a_class_without_labels_start_at_zero(pretrained, labeled_images):
     classifier = at_the_start(pretrained, *labeled_images, num_classes=4)
     kernel, bias = classifier.get_layer("logits").get_weights()
