@@ -80,7 +80,11 @@ def pretrain(
     out: RunOut,
     image_size: ImageSize = None,
     backbone: Annotated[
-        str | None, typer.Option(help="resnet18, ..., resnet200.  [default: resnet18 or resnet50]")
+        str | None,
+        typer.Option(
+            help="resnet10, ..., resnet200, or with a width: resnet10_0.5x.  "
+            "[default: by the images and the device]"
+        ),
     ] = None,
     batch_size: BatchSize = None,
     epochs: Epochs = None,
@@ -96,8 +100,9 @@ def pretrain(
 
     Without options: the size of the images if all have the same of at most 96 pixels, otherwise
     the median of the shorter sides, at most 96; resnet50 with a GPU and at least 50,000 images,
-    otherwise resnet18; the largest batch size of 32 to 256 that gives 10 steps per epoch; and as
-    many epochs as see 100,000 images, 10 million with a GPU, but 10 to 500.
+    resnet10_0.5x without a GPU for images of at most 32 pixels, otherwise resnet18; the largest
+    batch size of 32 to 256 that gives 10 steps per epoch; and as many epochs as see 100,000 images,
+    300,000 with resnet10_0.5x, 10 million with a GPU, but 10 to 500.
     """
     from keras_simclr.cli.pretraining import run_pretraining
 

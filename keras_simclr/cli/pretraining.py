@@ -20,10 +20,13 @@ from keras_simclr.layers import SimCLRAugmenter
 from keras_simclr.models import SimCLR
 from keras_simclr.plotting import plot_views
 from keras_simclr.validation import check_choice
+from keras_simclr.view_size import is_small_view
 
 MIN_BATCH_SIZE, MIN_STEPS = 32, 10
 MANY_IMAGES = 50_000  # from which a large network is worth its time
-IMAGES_SEEN, IMAGES_SEEN_FAST = 100_000, 10_000_000  # in a run, without and with a GPU
+SMALL, MEDIUM, LARGE = "resnet10_0.5x", "resnet18", "resnet50"
+IMAGES_SEEN = {SMALL: 300_000, MEDIUM: 100_000}  # in a run without a GPU
+IMAGES_SEEN_FAST = 10_000_000
 MIN_EPOCHS, MAX_EPOCHS = 10, 500
 NUM_SHOWN = 8
 FIGURE_FORMATS = (".png", ".jpg", ".svg", ".pdf")
@@ -47,10 +50,15 @@ def run_pretraining(images: Path, out: Path, options: dict[str, Any]) -> dict[st
         "command": "pretrain",
         **given,
         **input_options(folder),
-        **choose_settings(len(folder.images), distribution.has_accelerator(), options),
+        **choose_settings(folder.images.shape, distribution.has_accelerator(), options),
     }
     check_two_images(len(folder.images), config["batch_size"])
     print(", ".join(f"{name} {config[name]}" for name in ("backbone", "batch_size", "epochs")))
+    if config["backbone"] == SMALL and not options["backbone"]:
+        print(
+            f"{SMALL} is a small network for small images without a GPU; --backbone {MEDIUM} "
+            "chooses a larger one, with some 10 times the time per image."
+        )
     model = SimCLR(config["backbone"], seed=config["seed"])
     model.build((None, *folder.images.shape[1:]))
     write_config(out, config)
@@ -68,22 +76,32 @@ def run_pretraining(images: Path, out: Path, options: dict[str, Any]) -> dict[st
     }
 
 
-def choose_settings(count: int, has_gpu: bool, options: dict[str, Any]) -> dict[str, Any]:
-    """Return backbone, batch size and epochs: those given, or by the number of images.
+def choose_settings(
+    shape: tuple[int, ...], has_gpu: bool, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Return backbone, batch size and epochs: those given, or by the shape of the images.
 
     Example:
     >>> nothing = {"backbone": None, "batch_size": None, "epochs": None}
-    >>> choose_settings(5000, has_gpu=False, options=nothing)
+    >>> choose_settings((5000, 96, 96, 3), has_gpu=False, options=nothing)
     {'backbone': 'resnet18', 'batch_size': 256, 'epochs': 20}
     """
+    count, height, width, _ = shape
+    backbone = options["backbone"] or _choose_backbone(count, is_small_view(height, width), has_gpu)
     size = max(MIN_BATCH_SIZE, min(DEFAULT_BATCH_SIZE, default_batch_size(count // MIN_STEPS)))
-    seen = IMAGES_SEEN_FAST if has_gpu else IMAGES_SEEN
+    seen = IMAGES_SEEN_FAST if has_gpu else IMAGES_SEEN.get(backbone, IMAGES_SEEN[MEDIUM])
     chosen = {
-        "backbone": "resnet50" if has_gpu and count >= MANY_IMAGES else "resnet18",
+        "backbone": backbone,
         "batch_size": min(size, default_batch_size(count)),
         "epochs": min(MAX_EPOCHS, max(MIN_EPOCHS, round(seen / count))),
     }
     return {name: options[name] or value for name, value in chosen.items()}
+
+
+def _choose_backbone(count, is_small, has_gpu):
+    if not has_gpu:
+        return SMALL if is_small else MEDIUM
+    return LARGE if count >= MANY_IMAGES else MEDIUM
 
 
 def draw_views(

@@ -127,8 +127,8 @@ def _check_all_known(names: Iterable[str]):
 def unknown_network(what: str) -> ValueError:
     """Return the error for a checkpoint of an unknown network."""
     return ValueError(
-        "The checkpoint must be of a ResNet-18, 34, 50, 101, 152 or 200 as this package has, with "
-        f"names like {KNOWN_LAYOUTS}. Received: {what}."
+        "The checkpoint must be of a ResNet-10, 18, 34, 50, 101, 152 or 200 as this package has, "
+        f"with names like {KNOWN_LAYOUTS}. Received: {what}."
     )
 
 

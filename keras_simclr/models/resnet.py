@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable
 
 import keras
@@ -11,12 +12,13 @@ from keras_simclr.validation import (
     check_choice,
     check_normalization,
     check_number,
-    check_positive_integer,
+    check_positive,
 )
 from keras_simclr.view_size import is_small_view
 
 CHANNELS_LAST = {"data_format": "channels_last"}  # regardless of Keras' global setting
 BLOCKS_PER_STAGE = {
+    10: (1, 1, 1, 1),
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),
@@ -27,6 +29,8 @@ BLOCKS_PER_STAGE = {
 MIN_BOTTLENECK_DEPTH = 50
 STEMS = ("auto", "cifar", "imagenet")
 STYLES = ("simclr", "torchvision", "solo-learn")
+STEM_CHANNELS = 64  # at width 1
+NAME = re.compile(r"resnet(\d+)(?:_(\d+(?:\.\d+)?)x)?")
 MIN_SQUEEZED_WIDTH = 32
 
 
@@ -40,8 +44,10 @@ class ResNet:
     this package.
 
     Args:
-        depth: 18, 34, 50, 101, 152 or 200. From 50 on, the blocks are bottlenecks.
-        width: Positive integer that multiplies the channels of every layer. Defaults to 1.
+        depth: 10, 18, 34, 50, 101, 152 or 200. From 50 on, the blocks are bottlenecks. 10 is not in
+            the papers: one block per stage.
+        width: Positive number that multiplies the channels of every layer, such as 2 or 0.5; 64 of
+            it must be an integer. Defaults to 1.
         sk_ratio: Width of the selective kernels' squeeze relative to that of their block, in
             [0, 1]; 0.0625 in the second paper. Above 0, the network also has the stem and the
             shortcuts of ResNet-D; at depths 18 and 34 it has only those, as in the authors' code.
@@ -73,7 +79,7 @@ class ResNet:
     """
 
     depth: int
-    width: int = 1
+    width: float = 1
     sk_ratio: float = 0
     stem: str = "auto"
     style: str = "simclr"
@@ -91,7 +97,12 @@ class ResNet:
             checked = check_normalization(self.normalization)
             object.__setattr__(self, "normalization", checked)
         check_choice("depth", self.depth, tuple(BLOCKS_PER_STAGE))
-        check_positive_integer("width", self.width)
+        check_positive("width", self.width)
+        if (STEM_CHANNELS * self.width) % 2:
+            raise ValueError(
+                "`width` must give the layers an even number of channels, a multiple of 1/32. "
+                f"Received: width={self.width!r}."
+            )
         check_number("sk_ratio", self.sk_ratio, 0, 1)
         check_choice("stem", self.stem, STEMS)
 
@@ -103,7 +114,13 @@ class ResNet:
     @property
     def output_dim(self) -> int:
         """D, the channels of the last feature map."""
-        return (2048 if self.depth >= MIN_BOTTLENECK_DEPTH else 512) * self.width
+        expansion = 4 if self.depth >= MIN_BOTTLENECK_DEPTH else 1
+        return 8 * expansion * self.stem_channels
+
+    @property
+    def stem_channels(self) -> int:
+        """Channels of the stem and of the first stage's 3x3 convolutions."""
+        return int(STEM_CHANNELS * self.width)
 
     def for_view_size(self, height: int, width: int) -> Callable:
         """Return the network for views of this size.
@@ -133,13 +150,14 @@ class ResNet:
 
 
 def resnet_by_name(name: str) -> ResNet:
-    """Return the `ResNet` named "resnet18", "resnet34", ..., "resnet200".
+    """Return the `ResNet` named "resnet10", "resnet18", ..., "resnet200".
 
     Args:
-        name: One of the names.
+        name: One of these, also with a width: "resnet50_2x" has twice the channels, and
+            "resnet10_0.5x" half of them.
 
     Returns:
-        A `ResNet` of that depth, with the other arguments at their defaults.
+        A `ResNet` of that depth and width, with the other arguments at their defaults.
 
     Raises:
         ValueError: If the name is unknown.
@@ -147,20 +165,25 @@ def resnet_by_name(name: str) -> ResNet:
     Example:
     >>> resnet_by_name("resnet50") == ResNet(50)
     True
+    >>> resnet_by_name("resnet10_0.5x") == ResNet(10, width=0.5)
+    True
     """
-    known = {f"resnet{depth}": depth for depth in BLOCKS_PER_STAGE}
-    if name not in known:
+    match = NAME.fullmatch(name)
+    if not match or int(match[1]) not in BLOCKS_PER_STAGE:
+        known = ", ".join(f"resnet{depth}" for depth in BLOCKS_PER_STAGE)
         raise ValueError(
-            f"The name of `backbone` must be one of {', '.join(known)}. Received: {name!r}. For "
-            "another network, pass a `ResNet`, or any Keras model or layer."
+            f"The name of `backbone` must be one of {known}, or one of these with a width, such as "
+            f"resnet50_2x. Received: {name!r}. For another network, pass a `ResNet`, or any Keras "
+            "model or layer."
         )
-    return ResNet(known[name])
+    width = float(match[2] or 1)
+    return ResNet(int(match[1]), width=int(width) if width.is_integer() else width)
 
 
 def _feature_map(resnet, x):
     x = _stem(resnet, x)
     for stage, blocks in enumerate(BLOCKS_PER_STAGE[resnet.depth]):
-        filters = 64 * resnet.width * 2**stage
+        filters = resnet.stem_channels * 2**stage
         for block in range(blocks):
             strides = 2 if stage > 0 and block == 0 else 1
             name = f"stage{stage + 1}_block{block + 1}"
@@ -175,7 +198,7 @@ def _has_shortcut(resnet, stage, block):
 
 
 def _stem(resnet, x):
-    filters = 64 * resnet.width
+    filters = resnet.stem_channels
     if resnet.stem == "cifar":
         if resnet.style == "solo-learn":
             x = layers.ZeroPadding2D(1, name="stem_pad", **CHANNELS_LAST)(x)

@@ -37,9 +37,10 @@ class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
     pulls the z of the views of an image together. Calling the model, or `predict`, returns h.
 
     Args:
-        backbone: "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet200", a
-            `ResNet`, or any Keras model, layer or callable from images to a feature map or a
-            vector. The ResNets of this package receive images scaled to [0, 1], any other
+        backbone: "resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152" or
+            "resnet200", also with a width, as in "resnet50_2x" or "resnet10_0.5x", which is fast
+            on a CPU; a `ResNet`; or any Keras model, layer or callable from images to a feature
+            map or a vector. The ResNets of this package receive images scaled to [0, 1], any other
             backbone receives them in `value_range`. Defaults to "resnet50".
         projection_head: Any Keras layer from h to z. Defaults to `ProjectionHead()`.
         augmenter: Any Keras layer that turns images into random views, or a pair of them, for

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 import keras_simclr.models.simclr
 from keras_simclr.cli.app import app
+from keras_simclr.cli.pretraining import choose_settings
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -86,7 +87,32 @@ def test_a_run_has_all_its_files_and_no_backup(run):
 def test_what_was_chosen_is_in_the_config(run):
     config = yaml.safe_load((run / "config.yaml").read_text())
     chosen = {name: config[name] for name in ("image_size", "backbone", "batch_size", "seed")}
-    assert chosen == {"image_size": [12, 12], "backbone": "resnet18", "batch_size": 32, "seed": 0}
+    assert chosen == {
+        "image_size": [12, 12],
+        "backbone": "resnet10_0.5x",
+        "batch_size": 32,
+        "seed": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "has_gpu", "backbone", "epochs"),
+    [
+        (10_000, 32, False, "resnet10_0.5x", 30),
+        (10_000, 33, False, "resnet18", 10),
+        (10_000, 32, True, "resnet18", 500),
+        (50_000, 96, True, "resnet50", 200),
+    ],
+)
+def test_the_network_suits_images_and_device(count, side, has_gpu, backbone, epochs):
+    nothing = dict.fromkeys(("backbone", "batch_size", "epochs"))
+    chosen = choose_settings((count, side, side, 3), has_gpu, nothing)
+    assert chosen == {"backbone": backbone, "batch_size": 256, "epochs": epochs}
+
+
+def test_how_to_choose_a_larger_network_is_printed(images, tmp_path):
+    done = call("pretrain", images, "--out", tmp_path / "run", "--epochs", 1)
+    assert "--backbone resnet18" in done.stderr and "10 times the time" in done.stderr
 
 
 def test_the_same_command_finds_a_complete_run(run, images):

@@ -348,14 +348,27 @@ def test_a_network_saved_on_tensorflow_loads_on(backend, tmp_path):
 # Names and arguments
 
 
-@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152, 200])
+@pytest.mark.parametrize("depth", [10, 18, 34, 50, 101, 152, 200])
 def test_a_name_stands_for_a_depth(depth):
     assert resnet_by_name(f"resnet{depth}") == ResNet(depth)
 
 
-@pytest.mark.parametrize("name", ["resnet51", "ResNet50", "resnet", "50", ""])
+@pytest.mark.parametrize(("name", "width"), [("resnet10_0.5x", 0.5), ("resnet10_2x", 2)])
+def test_a_name_may_have_a_width(name, width):
+    assert resnet_by_name(name) == ResNet(10, width=width)
+
+
+def test_a_narrow_network_has_few_channels():
+    network = unfilled(resnet_by_name("resnet10_0.5x"), (32, 32))
+    assert network.output_shape == (None, 4, 4, 256)
+    assert number(network.trainable_weights) == 1_227_424
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet51", "ResNet50", "resnet", "50", "", "resnet50x", "resnet50_x"]
+)
 def test_the_error_for_an_unknown_name_lists_the_known_ones(name):
-    with pytest.raises(ValueError, match=f"resnet18.*resnet200. Received: '{name}'"):
+    with pytest.raises(ValueError, match=f"resnet10.*resnet200. Received: '{name}'"):
         resnet_by_name(name)
 
 
@@ -373,13 +386,15 @@ def test_wide_and_selective_networks_are_recognized(arguments, expected):
 
 @pytest.mark.parametrize("depth", [0, 51, "50", None])
 def test_an_unknown_depth_is_refused(depth):
-    with pytest.raises(ValueError, match="`depth` must be one of 18, .*, 200. Received: depth="):
+    with pytest.raises(
+        ValueError, match="`depth` must be one of 10, 18, .*, 200. Received: depth="
+    ):
         ResNet(depth)
 
 
-@pytest.mark.parametrize("width", [0, -1, 1.5, "2"])
-def test_a_width_that_is_not_a_positive_integer_is_refused(width):
-    with pytest.raises(ValueError, match="`width` must be a positive integer. Received: width="):
+@pytest.mark.parametrize("width", [0, -1, "2", float("nan"), 0.01, 1 / 64])
+def test_a_width_without_an_even_number_of_channels_is_refused(width):
+    with pytest.raises(ValueError, match="`width` must .*positive|even.* Received: width="):
         ResNet(50, width=width)
 
 
