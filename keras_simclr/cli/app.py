@@ -205,14 +205,25 @@ def evaluate(
             help="Labeled images to test on.  [default: a fifth of each class of LABELED]"
         ),
     ] = None,
+    label_efficiency: Annotated[
+        bool,
+        typer.Option(
+            "--label-efficiency",
+            help="Also train with 1 %, 10 % and all labels, for as long as pretraining or longer.",
+        ),
+    ] = False,
     seed: Seed = 0,
     max_broken: MaxBroken = 0.1,
     as_json: Json = False,
 ) -> dict[str, Any]:
-    """Test the features of a run with nearest neighbors and a linear classifier."""
+    """Test the features of a run with nearest neighbors and a linear classifier.
+
+    --label-efficiency compares fine-tuning, a linear classifier and training from scratch, 21 times
+    300 steps of at most 128 of 10,000 images, and writes label_efficiency.json to RUN.
+    """
     from keras_simclr.cli.features import run_evaluation
 
-    return run_evaluation(run, labeled, test, seed, max_broken)
+    return run_evaluation(run, labeled, test, label_efficiency, seed, max_broken)
 
 
 @_command
@@ -249,7 +260,8 @@ def report(
 ) -> dict[str, Any]:
     """Write what a run learned, and what its numbers mean, as one HTML page.
 
-    Images that the run was not trained on are the better judge.
+    Images that the run was not trained on are the better judge. What `evaluate --label-efficiency`
+    has measured is shown as well.
     """
     from keras_simclr.cli.reports import run_report
 

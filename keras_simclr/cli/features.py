@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_simclr.cli.classifying import write_csv
+from keras_simclr.cli.label_efficiency import measure, read_labeled_sample
 from keras_simclr.cli.runs import (
     load_model,
     read_as_before,
@@ -37,8 +38,8 @@ def run_embedding(run: Path, images: Path, out: Path, max_broken: float) -> dict
         rows = ([path, *map(repr, row.tolist())] for path, row in zip(paths, features, strict=True))
         write_results(out, lambda path: write_csv(path, header, rows))
     else:
-        write_results(out.with_suffix(".paths.json"), lambda path: _write_json(path, paths))
-        write_results(out, lambda path: np.save(path, features))
+        names = out.with_suffix(".paths.json")
+        write_results(names, lambda path: _write_two(path, paths, out, features))
     count, dimensions = features.shape
     return {
         "features": str(out),
@@ -49,26 +50,44 @@ def run_embedding(run: Path, images: Path, out: Path, max_broken: float) -> dict
 
 
 def run_evaluation(
-    run: Path, labeled: Path, test: Path | None, seed: int, max_broken: float
+    run: Path,
+    labeled: Path,
+    test: Path | None,
+    with_few_labels: bool,
+    seed: int,
+    max_broken: float,
 ) -> dict[str, Any]:
     """Return the accuracy of nearest neighbors and of a linear probe on the features of a run."""
     config = read_config(run, "pretrain")
     encoder = load_model(run, "encoder")
     folder = read_labeled(labeled, config, max_broken)
     features = encoder.predict(folder, verbose=0)
+    others = None
     if test is None:
         data = _split(features, folder.labels, seed)
     else:
         others = read_labeled(test, config, max_broken, class_names=folder.class_names)
         data = (features, folder.labels, encoder.predict(others, verbose=0), others.labels)
     train_x, train_y, test_x, test_y = data
-    return {
+    result = {
         "train_images": len(train_x),
         "test_images": len(test_x),
         "classes": len(folder.class_names),
         "knn_accuracy": float(knn_accuracy(train_x, train_y, test_x, test_y)),
         "linear_accuracy": float(linear_probe(train_x, train_y).score(test_x, test_y)),
     }
+    if with_few_labels:
+        result["label_efficiency"] = _with_few_labels(run, folder, others, seed)
+    return result
+
+
+def _with_few_labels(run, folder, others, seed):
+    images, labels = read_labeled_sample(folder)
+    if others is None:
+        images, labels, *test = _split(images, labels, seed)
+    else:
+        test = read_labeled_sample(others)
+    return measure(run, load_model(run, "model"), (images, labels), tuple(test), seed)
 
 
 def _split(features, labels, seed):
@@ -104,5 +123,7 @@ def _write_parquet(path, paths, features):
     parquet.write_table(pyarrow.table(columns), path)
 
 
-def _write_json(path, value):
-    path.write_text(json.dumps(value), "utf-8")
+def _write_two(path_of_names, names, out, features):
+    """Write names and features, so that neither is in place before both are complete."""
+    path_of_names.write_text(json.dumps(names), "utf-8")
+    write_results(out, lambda path: np.save(path, features))

@@ -51,11 +51,11 @@ def describe(error: Exception) -> str:
 def show(result: dict[str, Any], as_json: bool) -> None:
     """Print a result, one line per value or as JSON."""
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps(result, default=lambda value: value.to_dict()))
         return
     for name, value in result.items():
-        text = f"{value:.4g}" if isinstance(value, float) else value
-        print(f"{name.replace('_', ' ')}: {text}")
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        print(f"{name.replace('_', ' ')}:{chr(10) if chr(10) in text else ' '}{text}")
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):

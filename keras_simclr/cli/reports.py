@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from keras_simclr.cli.label_efficiency import load_measured
 from keras_simclr.cli.runs import (
     HISTORY,
     load_model,
@@ -44,6 +45,7 @@ def run_report(
         class_names=folder.class_names if labeled else None,
         names=[os.path.relpath(path, folder.images.root) for path in folder.images.paths_of(rows)],
         settings=config,
+        label_efficiency=load_measured(run),
         title=f"SimCLR run {run.resolve().name}",
         max_images=max_images,
     )

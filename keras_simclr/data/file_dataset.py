@@ -17,7 +17,9 @@ class FileDataset(ArrayDataset):
     """Batches of images in files, in an order that depends only on the seed and the epoch.
 
     Of files that cannot be read, a dataset that drops its remainder reads others in their place,
-    drawn by the seed, so that every batch is full; any other dataset leaves them out.
+    drawn by the seed, so that every batch is full. Any other dataset leaves them out; where that
+    leaves nothing of a batch, it divides the batch before or after it between the two, as Keras
+    reads a fixed number of batches and the mean loss of none would be NaN.
 
     Args:
         files: Images in files, with `shape` (N, H, W, C), `dtype`, `len`, `read_into(rows, images)`
@@ -35,6 +37,7 @@ class FileDataset(ArrayDataset):
         super().__init__(files, labels, batch_size=batch_size, **plan)
         self.is_full = plan.get("drop_remainder", False)
         self._batches: dict[int, Any] = {}
+        self._divided: dict[int, Any] = {}
 
     def planned(self, images_only: bool = False, **plan: Any) -> "FileDataset":
         """Return a dataset of the same files with another plan; `images_only` drops the labels."""
@@ -53,21 +56,60 @@ class FileDataset(ArrayDataset):
     def __getitem__(self, index):
         """Return batch `index` of those that are left: (images, labels)."""
         step = self.step_of(index)
-        end = min(step + 1 + NUM_AHEAD, (self.epoch + 1) * self.steps_per_epoch)
+        end = (self.epoch + 1) * self.steps_per_epoch
         self._batches = {
-            number: self._batches.get(number) or self._start(number) for number in range(step, end)
+            number: self._batches.get(number) or self._start(number)
+            for number in range(step, min(step + 1 + NUM_AHEAD, end))
         }
-        rows, images, tasks = self._batches.pop(step)
-        failed = [place for task in tasks for place in task.result()]
-        if failed:
-            self.images.check_broken()
-            if self.is_full:
-                self._replace(failed, rows, images, step)
-            else:
-                rows, images = np.delete(rows, failed), np.delete(images, failed, axis=0)
+        rows, images = self._full(step) if self.is_full else self._readable(step, end - 1)
+        del self._batches[step]
         if self.transform:
             images = self.transform(images, step)
         return (images, *(array[rows] for array in self.targets))
+
+    def _decoded(self, step):
+        """Return rows and images of a batch, and the places of those that failed."""
+        if step not in self._batches:
+            self._batches[step] = self._start(step)
+        rows, images, tasks = self._batches[step]
+        failed = [place for task in tasks for place in task.result()]
+        if failed:
+            self.images.check_broken()
+        return rows, images, failed
+
+    def _full(self, step):
+        """Return rows and images of a batch, with others in the place of those that failed."""
+        rows, images, failed = self._decoded(step)
+        self._replace(failed, rows, images, step)
+        return rows, images
+
+    def _readable(self, step, last):
+        """Return rows and images of a batch that can be read, and of none that has nothing."""
+        if step in self._divided:
+            return self._divided.pop(step)
+        first = step
+        rows, images = self._without_failed(step)
+        while not len(rows) and step < last:
+            step += 1
+            rows, images = self._without_failed(step)
+        while step < last and not len(self._without_failed(step + 1)[0]):
+            step += 1
+        count = step + 1 - first
+        if len(rows) < count:
+            raise ValueError(
+                f"Broken files leave nothing of some batches. Received: {count} batches of "
+                f"{self.batch_size} files with {len(rows)} images that can be read. Remove the "
+                "files in `broken`, or pass a larger `batch_size`."
+            )
+        parts = zip(np.array_split(rows, count), np.array_split(images, count), strict=True)
+        self._divided = dict(zip(range(first, step + 1), parts, strict=True))
+        return self._divided.pop(first)
+
+    def _without_failed(self, step):
+        rows, images, failed = self._decoded(step)
+        if not failed:
+            return rows, images
+        return np.delete(rows, failed), np.delete(images, failed, axis=0)
 
     def _start(self, step):
         """Let threads decode the batch of a step; return its rows, its images and the tasks."""

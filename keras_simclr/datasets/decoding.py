@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_simclr.datasets.deep_png import has_png_decoder, is_deep_png, read_deep_png
+from keras_simclr.datasets.jpeg_header import jpeg_header
+
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF")  # names in Pillow
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 GRAY_MODES = ("1", "L", "LA", "La")  # Pillow's names of kinds of pixels
@@ -20,8 +23,6 @@ CMYK, ALPHA = 5, (1, 2)  # values of PHOTOMETRIC and EXTRA_SAMPLES
 MAX_BANDS = 64  # more images in a TIFF are taken for a stack, of which the first is read
 JPEG_SCALES = (8, 4, 2, 1)  # by which a JPEG can be decoded to a smaller size
 ENOUGH = 0.9  # of the result: 500 x 375 pixels are read as 125 x 94 for 96 x 96
-START_OF_FRAME = (0xC0, 0xC1, 0xC2)  # markers of JPEG
-EXIF, ADOBE, START_OF_SCAN = 0xE1, 0xEE, 0xDA
 FIRST_SIDEWAYS = 5  # of the orientations in EXIF, that swap height and width
 WHITES = {"bool": 1, "uint8": 255}  # of arrays whose dtype says it
 
@@ -96,6 +97,8 @@ def open_image(data: bytes) -> Any:
         raise UnreadableImageError("it is not a JPEG, PNG, WebP, TIFF, BMP or GIF image") from None
     if image.format == "TIFF" and _needs_tifffile(image):
         return _with_valid_values(_read_tiff(data))
+    if is_deep_png(data) and has_png_decoder():
+        return read_deep_png(data, _orientation(image))
     if image.mode[0] in "IF":  # one channel of 16 or 32 bits
         return _with_valid_values(np.asarray(_upright(image))[..., None])
     return image
@@ -113,7 +116,7 @@ def _with_valid_values(array):
 
 def upright_size(image: Any) -> tuple[int, int]:
     """Return (height, width) of an image from `open_image` in the orientation of its EXIF."""
-    if _has_exif(image) and image.getexif().get(ORIENTATION, 1) >= FIRST_SIDEWAYS:
+    if _orientation(image) >= FIRST_SIDEWAYS:
         return image.width, image.height
     return image.height, image.width
 
@@ -134,6 +137,10 @@ def _decode(data, image_format):
 def _smallest_side(image_format):
     """Return the pixels per side that are enough to be resized, a little up if need be."""
     return math.ceil(ENOUGH * max(image_format.height, image_format.width))
+
+
+def _orientation(image):
+    return image.getexif().get(ORIENTATION, 1) if _has_exif(image) else 1
 
 
 def _has_exif(image):
@@ -167,7 +174,7 @@ def _plain_jpeg(data, image_format):
 
     Pillow takes longer to look at the whole header of a small file than to decode it.
     """
-    header = _jpeg_header(data)
+    header = jpeg_header(data)
     if header is None:
         return None
     from PIL import Image
@@ -179,24 +186,6 @@ def _plain_jpeg(data, image_format):
     scale = next(s for s in JPEG_SCALES if min(width, height) // side >= s or s == 1)
     size = (-(-width // scale), -(-height // scale))
     return Image.frombytes(mode, size, data, "jpeg", mode, "", scale, 0)
-
-
-def _jpeg_header(data):
-    """Return mode and (width, height) of a JPEG without EXIF and Adobe's markers, or None."""
-    if data[:2] != b"\xff\xd8":
-        return None
-    position = 2
-    while position + 9 < len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker in START_OF_FRAME:
-            height = int.from_bytes(data[position + 5 : position + 7], "big")
-            width = int.from_bytes(data[position + 7 : position + 9], "big")
-            mode = {1: "L", 3: "RGB"}.get(data[position + 9])
-            return (mode, (width, height)) if mode and height and width else None
-        if marker in (EXIF, ADOBE, START_OF_SCAN):
-            return None
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return None
 
 
 def _needs_tifffile(image):

@@ -74,7 +74,8 @@ def image_folder(
     JPEG, PNG, WebP, TIFF, BMP and GIF (the first frame) are known by their extensions. The
     orientation in EXIF is applied and transparency is shown on white. TIFFs with other than 1, 3
     or 4 bands need tifffile (extra `tiff`). Values are uint8 in 0..255, or float32 if there are
-    images of more than 8 bits; colored PNGs are read with 8 bits. Values below 0, as in CT or radar
+    images of more than 8 bits; colored PNGs of 16 bits need imagecodecs (extra `tiff`) to be read
+    with all of them. Values below 0, as in CT or radar
     images in decibels, have no place in 0..255: such files count as broken.
 
     A file that cannot be read is left out and listed in `broken`. In `fit` and `fine_tune` another

@@ -1,6 +1,7 @@
 """The size, channels and dtype that suit the images of a folder."""
 
 import dataclasses
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from keras_simclr.datasets.decoding import (
     read_file,
     upright_size,
 )
+from keras_simclr.datasets.deep_png import has_png_decoder, is_deep_png
 
 SAMPLE_SIZE = 64  # files
 MAX_SIZE = 96  # pixels, of the size that is chosen
@@ -38,12 +40,20 @@ def sample_images(paths: Any) -> tuple[list[Sampled], dict[int, str]]:
         What was found in those that could be opened, and {index: reason} for the others.
     """
     rows = np.unique(np.linspace(0, len(paths) - 1, min(SAMPLE_SIZE, len(paths)), dtype=int))
-    sampled, broken = [], {}
+    sampled, broken, has_deep_png = [], {}, False
     for row in rows.tolist():
         try:
-            sampled.append(_sample(open_image(read_file(paths[row]))))
+            data = read_file(paths[row])
+            sampled.append(_sample(open_image(data)))
+            has_deep_png = has_deep_png or is_deep_png(data)
         except Exception as error:  # of any kind, as Pillow's decoders raise
             broken[row] = reason(error)
+    if has_deep_png and not has_png_decoder():
+        warnings.warn(
+            "PNGs with colors or transparency of 16 bits are read with 8 bits, the lower ones are "
+            'lost. To read all: pip install "keras-simclr[tiff]".',
+            stacklevel=3,
+        )
     return sampled, broken
 
 

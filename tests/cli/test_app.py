@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import html
 import json
@@ -234,6 +235,19 @@ def test_features_are_evaluated(run, images, with_test):
     assert result["linear_accuracy"] > 0.9 and result["knn_accuracy"] > 0.8
 
 
+def test_few_labels_are_tried_and_shown_in_the_report(run, images, tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_simclr.cli.label_efficiency.STEPS", 3)
+    copied = shutil.copytree(run, tmp_path / "run")
+    done = call("evaluate", copied, images, "--label-efficiency")
+    assert "21 trainings of 3 steps" in done.stderr and "all (51)" in done.stdout
+    measured = json.loads((copied / "label_efficiency.json").read_text())
+    assert list(measured["accuracies"]) == ["fine-tuned", "linear probe", "from scratch"]
+    assert list(measured["names"]) == ["2", "5", "51"]
+    result_of("report", copied, "--out", tmp_path / "a.html")
+    page = html.unescape((tmp_path / "a.html").read_text())
+    assert "Accuracy with few labels" in page and "all (51)" in page
+
+
 def test_too_few_labels_to_evaluate_on_are_refused(run, images, tmp_path):
     for label in ("cat", "dog"):
         (tmp_path / label).mkdir()
@@ -332,27 +346,51 @@ def test_each_command_has_help(name):
     assert done.exit_code == 0 and "--json" in done.stdout
 
 
-def test_a_full_disk_is_an_error_that_leaves_the_old_file(run, images, tmp_path):
-    (tmp_path / "f.csv").write_text("old")
+@contextlib.contextmanager
+def full_disk():
+    """Let no file become larger than 1000 bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        done = call("embed", run, images, "--out", tmp_path / "f.csv")
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("command", ["embed", "predict"])
+@pytest.mark.parametrize("ending", ["csv", "npy", "parquet"])
+def test_a_full_disk_is_an_error_that_leaves_the_old_files(
+    run, classifier, images, tmp_path, command, ending
+):
+    if command == "predict" and ending != "csv":
+        pytest.skip("`predict` writes CSV files only")
+    old = {f"f.{ending}": "old", "f.paths.json": "old too"}
+    for name, text in old.items():
+        (tmp_path / name).write_text(text)
+    source = run if command == "embed" else classifier
+    with full_disk():
+        done = call(command, source, images, "--out", tmp_path / f"f.{ending}")
     assert done.exit_code == 1 and "File too large" in done.stderr
-    assert os.listdir(tmp_path) == ["f.csv"] and (tmp_path / "f.csv").read_text() == "old"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == old
 
 
 def test_a_full_disk_ends_pretraining_before_the_first_step(images, tmp_path):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
+    with full_disk():
         done = call("pretrain", images, "--out", tmp_path / "run", "--epochs", 1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert done.exit_code == 1 and "Traceback" not in done.stderr
     assert not (tmp_path / "run" / "model.keras").exists()
+
+
+def test_names_of_features_stay_the_old_ones_if_the_features_do_not_fit(run, images, tmp_path):
+    (tmp_path / "f.paths.json").write_text("old")
+    few = tmp_path / "few"
+    few.mkdir()
+    for number in range(63):  # whose names fit into 1000 bytes, unlike their 4 features each
+        (few / f"{number}.png").write_bytes((images / "cat" / "1.png").read_bytes())
+    with full_disk():
+        done = call("embed", run, few, "--out", tmp_path / "f.npy")
+    assert done.exit_code == 1 and (tmp_path / "f.paths.json").read_text() == "old"
+    assert not (tmp_path / "f.npy").exists()
 
 
 def test_help_loads_no_framework():

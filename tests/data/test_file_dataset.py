@@ -101,6 +101,27 @@ def test_broken_files_are_left_out_elsewhere():
     assert rows(dataset) == [[0, 2, 3], [4, 5]] and dataset[0][1].tolist() == [0, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        ({4, 5, 6, 7}, [[0, 1], [2, 3], [8, 9, 10, 11]]),
+        ({0, 1, 2, 3}, [[4, 5], [6, 7], [8, 9, 10, 11]]),
+        ({8, 9, 10, 11}, [[0, 1, 2, 3], [4, 5], [6, 7]]),
+        ({*range(4, 12)}, [[0, 1], [2], [3]]),
+        ({*range(8)}, [[8, 9], [10], [11]]),
+    ],
+)
+def test_no_batch_is_empty(broken, expected):
+    dataset = FileDataset(Files(12, broken=broken), batch_size=4)
+    assert rows(dataset) == expected == rows(dataset)
+
+
+def test_too_few_images_for_the_batches_are_an_error():
+    dataset = FileDataset(Files(6, broken={2, 3, 4, 5, 1}), batch_size=2)
+    with pytest.raises(ValueError, match="3 batches of 2 files with 1 images.*`batch_size`"):
+        dataset[0]
+
+
 class Stopped(BaseException):
     """The end of a run that is killed."""
 

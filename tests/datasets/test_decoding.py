@@ -1,5 +1,6 @@
 import io
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -103,6 +104,19 @@ def test_the_orientation_of_exif_is_applied(tmp_path, name):
     tall[:2] = 255  # white at the top becomes white at the right
     image = read_image(save(tmp_path, tall, name, exif=exif), RGB)
     assert image[:, 7].min() > 200 and image[:, :4].max() < 60
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_deep_pngs_with_colors_are_turned_as_those_of_8_bits(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path, COLORS, "a.png", exif=exif)
+    size = (8, 6) if orientation > 4 else (6, 8)
+    expected = read_image(path, ImageFormat(*size, 3))
+    deep = imagecodecs.png_encode(COLORS.astype("uint16") * 257)
+    chunk = path.read_bytes()[33:].split(b"IDAT")[0][:-4]  # eXIf, between header and pixels
+    (tmp_path / "b.png").write_bytes(deep[:33] + chunk + deep[33:])
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png", ImageFormat(*size, 3)), expected)
 
 
 def test_sixteen_bits_keep_their_precision(tmp_path):

@@ -1,5 +1,7 @@
+import sys
 import warnings
 
+import imagecodecs
 import keras
 import numpy as np
 import pytest
@@ -211,12 +213,40 @@ def test_rows_of_predict_are_in_the_order_of_the_files(folder, pretrained):
 
 
 @pytest.mark.filterwarnings("ignore:Some image files")
-def test_a_batch_of_broken_files_has_no_rows(folder, pretrained):
-    for index in (4, 5):
-        (folder / "cat" / f"{index:02}.png").write_bytes(b"")
-    dataset = load(folder, batch_size=2, max_broken=0.2)
-    assert len(pretrained.predict(dataset, verbose=0)) == 10
-    assert numbers(dataset)[2] == []
+def test_a_batch_of_broken_files_only_changes_no_result(folder, pretrained):
+    classifier = pretrained.fine_tune(load(folder), epochs=1, verbose=0)
+    for index in (4, 5, 6, 7):
+        (folder / ("cat" if index < 6 else "dog") / f"{index:02}.png").write_bytes(b"")
+    dataset = load(folder, batch_size=4, max_broken=0.4)
+    arrays = np.concatenate([dataset[i][0] for i in range(3)]), dataset.labels
+    assert len(pretrained.predict(dataset, verbose=0)) == 8
+    expected = classifier.evaluate(*arrays, verbose=0)
+    np.testing.assert_allclose(classifier.evaluate(dataset, verbose=0), expected, rtol=1e-5)
+    assert np.isfinite(pretrained.evaluate(dataset, verbose=0)).all()
+
+
+def test_colors_of_deep_pngs_are_read_with_all_bits(tmp_path, rng):
+    colors = rng.integers(60000, 65536, (8, 8, 3)).astype("uint16")
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(colors))
+    np.testing.assert_allclose(load(tmp_path)[0][0][0], colors * (255 / 65535), rtol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_deep_pngs_are_shown_on_white(tmp_path, channels):
+    image = np.full((8, 8, channels), 1000, "uint16")
+    image[:4, :, -1] = 0
+    image[4:, :, -1] = 65535
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(image))
+    found = load(tmp_path, max_value=65535)[0][0][0]
+    assert found.shape[-1] == channels - 1 and (found[:4] == 255).all()
+    np.testing.assert_allclose(found[4:], 1000 * 255 / 65535, rtol=1e-6)
+
+
+def test_without_imagecodecs_it_is_said_what_deep_pngs_lose(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(np.full((8, 8, 3), 1000, "uint16")))
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.warns(UserWarning, match=r"lower ones are lost.*keras-simclr\[tiff\]"):
+        assert load(tmp_path)[0][0].dtype == "uint8"
 
 
 def test_a_classifier_evaluates_and_predicts_a_folder(folder, pretrained):
