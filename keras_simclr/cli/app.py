@@ -8,12 +8,29 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_simclr.cli.config_file import use_config
+from keras_simclr.cli.options import (
+    BatchSize,
+    Config,
+    Epochs,
+    Images,
+    ImageSize,
+    Json,
+    Labeled,
+    MaxBroken,
+    Out,
+    Run,
+    RunOut,
+    Seed,
+)
 from keras_simclr.cli.reporting import in_words, show
 
 app = typer.Typer(
     name="keras-simclr",
-    help="Learn features from a folder of unlabeled images, then classify with few labels.",
+    help="Learn features from a folder of unlabeled images, then classify with few labels.\n\n"
+    "\b\n"
+    "  keras-simclr pretrain IMAGES --out RUN\n"
+    "  keras-simclr fine-tune RUN LABELED --out CLASSIFIER\n"
+    "  keras-simclr predict CLASSIFIER IMAGES --out classes.csv",
     epilog="The environment variable KERAS_BACKEND picks tensorflow, jax or torch. Progress goes "
     "to stderr, results to stdout. Exit codes: 0 success, 1 error, 2 wrong usage, 130 Ctrl-C.",
     no_args_is_help=True,
@@ -42,36 +59,6 @@ def _command(
 
     app.command(name, no_args_is_help=True)(command)
     return function
-
-
-Images = Annotated[Path, typer.Argument(help="Folder of image files, flat or nested.")]
-Run = Annotated[Path, typer.Argument(help="Output folder of `pretrain`.")]
-Labeled = Annotated[
-    Path, typer.Argument(help="Folder with a folder per class, or a CSV file of path,label.")
-]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write the result.")]
-RunOut = Annotated[
-    Path, typer.Option("--out", "-o", help="Folder of the run; the same command resumes it.")
-]
-ImageSize = Annotated[
-    int | None, typer.Option(min=8, help="Pixels per side.  [default: by the images, at most 96]")
-]
-Epochs = Annotated[
-    int | None, typer.Option(min=1, help="Passes over the images.  [default: by their number]")
-]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(min=2, help="Images per step.  [default: by their number, at most 256]"),
-]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
-MaxBroken = Annotated[
-    float, typer.Option(min=0, max=1, help="Largest fraction of files that may be unreadable.")
-]
-Config = Annotated[
-    Path | None,
-    typer.Option(is_eager=True, callback=use_config, help="config.yaml of a run, to repeat it."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @_command
@@ -141,10 +128,10 @@ def fine_tune(
     config: Config = None,
     as_json: Json = False,
 ) -> dict[str, Any]:
-    """Train a classifier on labeled images, from the encoder of a run.
+    """Train a classifier on labeled images.
 
-    Writes config.yaml, history.csv, history.png and classifier.keras. Paths in a CSV file start
-    from its folder.
+    Starts from the encoder of a run. Writes config.yaml, history.csv, history.png and
+    classifier.keras. Paths in a CSV file start from its folder.
     """
     from keras_simclr.cli.classifying import run_fine_tuning
 
@@ -165,7 +152,9 @@ def fine_tune(
 
 @_command
 def predict(
-    classifier: Annotated[Path, typer.Argument(help="Output folder of `fine-tune`.")],
+    classifier: Annotated[
+        Path, typer.Argument(metavar="CLASSIFIER", help="Output folder of `fine-tune`.")
+    ],
     images: Images,
     out: Out,
     max_broken: MaxBroken = 0.1,
@@ -185,7 +174,7 @@ def predict(
 def embed(
     run: Run, images: Images, out: Out, max_broken: MaxBroken = 0.1, as_json: Json = False
 ) -> dict[str, Any]:
-    """Write the features of images with their paths below IMAGES.
+    """Write the features of images, and their paths below IMAGES.
 
     The ending of --out picks the format: .parquet (columns path and features), .csv (path, h0, h1,
     ...), or .npy (the features; the paths are beside it in a .paths.json).
@@ -209,14 +198,16 @@ def evaluate(
         bool,
         typer.Option(
             "--label-efficiency",
-            help="Also train with 1 %, 10 % and all labels, for as long as pretraining or longer.",
+            help="Also train with 1 %, 10 % and all labels; takes as long as pretraining.",
         ),
     ] = False,
     seed: Seed = 0,
     max_broken: MaxBroken = 0.1,
     as_json: Json = False,
 ) -> dict[str, Any]:
-    """Test the features of a run with nearest neighbors and a linear classifier.
+    """Test the features of a run on labeled images.
+
+    Prints the accuracy of the nearest neighbors (kNN) and of a linear classifier on the features.
 
     --label-efficiency compares fine-tuning, a linear classifier and training from scratch, 21 times
     300 steps of at most 128 of 10,000 images, and writes label_efficiency.json to RUN.
@@ -236,7 +227,7 @@ def views(
     max_broken: MaxBroken = 0.1,
     as_json: Json = False,
 ) -> dict[str, Any]:
-    """Draw some of the images beside the views that pretraining compares."""
+    """Draw images beside the views that pretraining compares."""
     from keras_simclr.cli.pretraining import draw_views
 
     return draw_views(images, out, image_size, count, seed, max_broken)
@@ -258,10 +249,10 @@ def report(
     max_broken: MaxBroken = 0.1,
     as_json: Json = False,
 ) -> dict[str, Any]:
-    """Write what a run learned, and what its numbers mean, as one HTML page.
+    """Write what a run learned as one HTML page.
 
-    Images that the run was not trained on are the better judge. What `evaluate --label-efficiency`
-    has measured is shown as well.
+    The page says what the numbers mean. Images that the run was not trained on are the better
+    judge. What `evaluate --label-efficiency` has measured is shown as well.
     """
     from keras_simclr.cli.reports import run_report
 
@@ -271,7 +262,9 @@ def report(
 def import_(
     checkpoint: Annotated[
         str,
-        typer.Argument(help="A file, a folder, a published model, or hf://owner/repository."),
+        typer.Argument(
+            metavar="CHECKPOINT", help="A file, a folder, a published model, or hf://OWNER/NAME."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Path of the model, NAME.keras.")],
     head_on: Annotated[
@@ -287,7 +280,7 @@ def import_(
     ] = False,
     as_json: Json = False,
 ) -> dict[str, Any]:
-    """Save published weights, or a checkpoint of another project, as a model of Keras.
+    """Save a published or a foreign checkpoint as a model of Keras.
 
     A classification head is saved beside the model, as NAME-classifier.keras.
     """

@@ -222,6 +222,22 @@ def test_features_are_written_with_their_names(run, images, tmp_path, ending):
     np.testing.assert_allclose(features, encoder.predict(pixels, verbose=0), rtol=1e-4, atol=1e-5)
 
 
+def test_deep_images_keep_the_white_of_pretraining(tmp_path, rng):
+    """A dark image is not brightened because its own folder has nothing brighter."""
+    pixels = rng.integers(0, 4000, (16, 12, 12)).astype("uint16")
+    pixels[0, 0, 0] = 4000
+    pixels[8:] //= 20
+    for part, some in (("all", pixels), ("dark", pixels[8:])):
+        (tmp_path / part).mkdir()
+        for number, image in enumerate(some):
+            Image.fromarray(image).save(tmp_path / part / f"{number:02}.png")
+    result_of("pretrain", tmp_path / "all", "--out", tmp_path / "run", "--epochs", 1)
+    result_of("embed", tmp_path / "run", tmp_path / "dark", "--out", tmp_path / "f.npy")
+    encoder = keras.saving.load_model(tmp_path / "run" / "encoder.keras")
+    expected = encoder.predict(pixels[8:, ..., None] * np.float32(255 / 4095), verbose=0)
+    np.testing.assert_allclose(np.load(tmp_path / "f.npy"), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_features_in_an_unknown_format_are_refused_before_any_work(run, images, tmp_path):
     done = call("embed", run, images, "--out", tmp_path / "f.txt")
     assert done.exit_code == 1 and "'.parquet', '.npy', '.csv'" in done.stderr

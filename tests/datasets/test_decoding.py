@@ -207,9 +207,16 @@ def test_half_of_a_file_is_an_error(tmp_path, rng, kind, size):
         read_image(tmp_path / "a.jpg", RGB)
 
 
-def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.bmp", "a.gif", "deep.png"]
+)
+def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    if name == "deep.png":
+        path.write_bytes(imagecodecs.png_encode(COLORS.astype("uint16")))
+    else:
+        save(tmp_path, RAMP, name)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
-    path = save(tmp_path, RAMP, "a.png")
     with pytest.raises(Image.DecompressionBombError):
         read_image(path, GRAY)
 
