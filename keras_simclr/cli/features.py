@@ -123,7 +123,15 @@ def _write_parquet(path, paths, features):
     parquet.write_table(pyarrow.table(columns), path)
 
 
+def _write_npy(path, array):
+    """Do what `numpy.save` does, which does not notice that a disk is full at the last bytes."""
+    header = np.lib.format.header_data_from_array_1_0(array)
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(array.tobytes())
+
+
 def _write_two(path_of_names, names, out, features):
     """Write names and features, so that neither is in place before both are complete."""
     path_of_names.write_text(json.dumps(names), "utf-8")
-    write_results(out, lambda path: np.save(path, features))
+    write_results(out, lambda path: _write_npy(path, features))

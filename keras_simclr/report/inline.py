@@ -1,6 +1,7 @@
 """Figures and images as text that stands in an HTML page."""
 
 import base64
+import functools
 import io
 import math
 from typing import Any
@@ -15,6 +16,21 @@ THUMBNAIL = 48  # pixels of the longer side
 def inline_svg(figure: Any) -> str:
     """Return a figure of lines as the source of an HTML image."""
     return _source("svg+xml", lambda file: figure.savefig(file, format="svg"))
+
+
+def inline_panels(figure: Any) -> list[str]:
+    """Return each panel of a figure as a source of its own, for pages of any width."""
+    figure.canvas.draw()  # lays the panels out
+    figure.set_layout_engine("none")  # keeps them there
+    inches = figure.dpi_scale_trans.inverted()
+    sources = []
+    for axes in figure.axes:
+        for other in figure.axes:
+            other.set_visible(other is axes)
+        box = axes.get_tightbbox().transformed(inches).padded(0.05)
+        options = {"format": "svg", "bbox_inches": box}
+        sources.append(_source("svg+xml", functools.partial(figure.savefig, **options)))
+    return sources
 
 
 def inline_png(figure: Any) -> str:

@@ -21,13 +21,14 @@ from keras_simclr.plotting import (
 )
 from keras_simclr.plotting.embeddings import check_same_length, random_rows
 from keras_simclr.plotting.style import COLORS
-from keras_simclr.report.inline import Thumbnails, inline_png, inline_svg
+from keras_simclr.report.inline import Thumbnails, inline_panels, inline_png, inline_svg
 from keras_simclr.report.words import describe_health, describe_history, describe_knn
 from keras_simclr.validation import check_positive_integer
 
 QUERIES, NEIGHBORS = 8, 8
 CHUNK_SIZE = 256  # images whose views exist at a time
 MIN_IMAGES = NEIGHBORS + 1
+CHARACTER, LINE = 14, 30  # size of a name on the map, whose width and height are 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,9 +95,12 @@ def write_report(
     figures: dict[str, Any] = {"views": inline_png(plot_views(model.augmenter, sample.images[:6]))}
     views = _features_of_views(model, sample.images)
     heads = [keras.ops.convert_to_numpy(model.projection_head(features)) for features in views]
+    panels: list[str] = []
     figures["similarities"] = inline_svg(plot_similarities(*heads))
     if history is not None:
-        figures["history"] = inline_svg(plot_history(history))
+        curves = plot_history(history)
+        figures["history"] = inline_panels(curves)
+        panels = [axes.get_ylabel() for axes in curves.axes]
     if label_efficiency is not None:
         figures["label_efficiency"] = inline_svg(
             plot_label_efficiency(label_efficiency.per_class())
@@ -105,10 +109,13 @@ def write_report(
     thumbnails = Thumbnails(sample.images, sample.value_range)
     alignment = embedding_health(views[0], views=views[1]).alignment
     health = dataclasses.replace(embedding_health(sample.features), alignment=alignment)
+    knn = _knn(sample)
     page = template.render(
         title=title,
         settings=_settings(model) if settings is None else settings,
         figures=figures,
+        panels=panels,
+        key_figures=_key_figures(getattr(history, "history", history), health, knn),
         thumbnails=thumbnails,
         points=points,
         medians=medians,
@@ -118,7 +125,7 @@ def write_report(
         sentences={
             "history": describe_history(getattr(history, "history", history), model.temperature),
             "health": describe_health(health),
-            "knn": _knn(sample),
+            "knn": describe_knn(*knn) if knn else [],
         },
         count=len(sample.images),
     )
@@ -194,7 +201,19 @@ def _map(sample, seed):
         for row, (point, label, name) in enumerate(zip(points, labels, sample.names, strict=True))
     ]
     medians = {c: np.median(points[labels == c], axis=0).round(1).tolist() for c in classes if c}
-    return circles, medians
+    return circles, _apart(medians)
+
+
+def _apart(places):
+    """Move names down that would cover others."""
+    placed: dict[str, list[float]] = {}
+    for name, (x, y) in sorted(places.items(), key=lambda item: item[1][1]):
+        for other, (other_x, other_y) in placed.items():
+            width = CHARACTER * (len(name) + len(other)) / 2
+            if abs(x - other_x) < width and y - other_y < LINE:
+                y = other_y + LINE
+        placed[name] = [x, y]
+    return placed
 
 
 def _neighbors(sample):
@@ -206,16 +225,30 @@ def _neighbors(sample):
         yield query, list(zip(rows, similarities, strict=True))
 
 
+def _key_figures(history, health, knn):
+    """Return the numbers at the top of the page."""
+    last = {name: values[-1] for name, values in (history or {}).items() if len(values)}
+    shown = {}
+    if "relative_loss" in last:
+        shown["loss, of that of a collapsed model"] = f"{last['relative_loss']:.0%}"
+    if "contrastive_accuracy" in last:
+        shown["contrastive accuracy"] = f"{last['contrastive_accuracy']:.0%}"
+    if knn:
+        shown["accuracy of nearest neighbors"] = f"{knn[0]:.1%}"
+    rank = f"{health.effective_rank:.0f} of {health.num_dimensions}"
+    return {**shown, "effective rank of the features": rank}
+
+
 def _knn(sample):
-    """Return the accuracy of kNN in words; each half of the images is the bank of the other."""
+    """Return the accuracies of kNN, each half of the images for the other, and of one class."""
     if sample.labels is None or len(np.unique(sample.labels)) < 2:
-        return []
+        return None
     half = np.random.default_rng(0).permutation(len(sample.labels)) % 2 == 0
     if min(len(np.unique(sample.labels[part])) for part in (half, ~half)) < 2:
-        return []
+        return None
     accuracies = [
         knn_accuracy(sample.features[a], sample.labels[a], sample.features[b], sample.labels[b])
         for a, b in ((half, ~half), (~half, half))
     ]
     _, counts = np.unique(sample.labels, return_counts=True)
-    return describe_knn(math.fsum(accuracies) / 2, counts.max() / counts.sum())
+    return math.fsum(accuracies) / 2, counts.max() / counts.sum()

@@ -368,7 +368,7 @@ def test_a_narrow_network_has_few_channels():
     "name", ["resnet51", "ResNet50", "resnet", "50", "", "resnet50x", "resnet50_x"]
 )
 def test_the_error_for_an_unknown_name_lists_the_known_ones(name):
-    with pytest.raises(ValueError, match=f"resnet10.*resnet200. Received: '{name}'"):
+    with pytest.raises(ValueError, match=f"resnet10.*resnet200.* Received: '{name}'"):
         resnet_by_name(name)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from keras_simclr.evaluation import LabelEfficiency
 from keras_simclr.report import write_report
+from keras_simclr.report.page import _apart
 
 pytest.importorskip("jinja2")
 pytestmark = pytest.mark.usefixtures("eager")
@@ -40,7 +41,7 @@ addEventListener("load", () => {
   parent.postMessage({
     page, width: innerWidth,
     needed: document.documentElement.scrollWidth,
-    contrast: Math.min(...[...document.querySelectorAll("p, th, td, h2")].map(contrast)),
+    contrast: Math.min(...[...document.querySelectorAll("p, th, td, h2, dt, dd")].map(contrast)),
     broken: [...document.images].filter(image => !image.naturalWidth).length,
     images: document.images.length,
     classes: [...document.querySelectorAll("text")].map(e => e.textContent),
@@ -89,7 +90,7 @@ def report(tmp_path_factory):
 def test_the_page_needs_no_other_file(report):
     text = report.read_text()
     sources = re.findall(r"(?:src|href)=\"([^\"]*)|url\(\"([^\"]*)", text)
-    assert len(sources) == 4
+    assert len(sources) == 5
     assert all("".join(source).startswith("data:image/") for source in sources)
 
 
@@ -120,10 +121,10 @@ def test_the_page_in_a_browser(report, tmp_path, width, scheme):
     assert found["width"] == width
     assert found["needed"] <= width
     assert found["contrast"] >= 4.5
-    assert found["images"] == 3 and found["broken"] == 0
+    assert found["images"] == 4 and found["broken"] == 0
     assert found["shown"] and found["tip"].strip() == "cat: <script>alert(1)</script>.png"
     assert found["scripts"] == 2
-    assert found["classes"] == ["cat", "dog", "fox & hound"]
+    assert sorted(found["classes"]) == ["cat", "dog", "fox & hound"]
     assert found["sections"] == [
         "Training",
         "Embeddings",
@@ -161,6 +162,11 @@ def test_the_accuracy_with_few_labels_is_shown(tmp_path, make_model):
     write_report(tmp_path / "a.html", model, images, label_efficiency=result)
     text = (tmp_path / "a.html").read_text()
     assert "Accuracy with few labels" in text and "75.0" in text
+
+
+def test_names_on_the_map_do_not_cover_each_other():
+    placed = _apart({"cat": [500, 500], "dog": [505, 510], "far": [10, 500], "fox": [500, 520]})
+    assert placed == {"cat": [500, 500], "far": [10, 500], "dog": [505, 530], "fox": [500, 560]}
 
 
 @pytest.mark.parametrize("name", ["labels", "names"])
