@@ -2,19 +2,25 @@
 
 import contextlib
 import os
-import tempfile
+import re
+import secrets
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
+
+ABANDONED = 24 * 60 * 60  # seconds without a change
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Write a file atomically: at any moment `path` is the old file or the complete new one.
 
-    The context manager yields a path in the same folder, with the same suffixes, to write to. On
-    exit, that file is flushed to disk and renamed to `path`; on an error, it is removed.
+    The context manager yields a path in the same folder, with the same suffixes and a name of its
+    own in each process, to write to. On exit, that file is flushed to disk and renamed to `path`;
+    on an error, it is removed. So are those that killed processes left a day ago or earlier.
 
     Args:
         path: Path of the file.
@@ -28,7 +34,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     'done'
     """
     path = Path(path)
-    unfinished = path.with_name(f"unfinished-{path.name}")
+    _remove_leftovers(path)
+    unfinished = _unfinished(path)
     try:
         yield unfinished
         move_into_place(unfinished, path)
@@ -45,8 +52,14 @@ def replacing_all(path: str | os.PathLike) -> Iterator[Path]:
     exit, all that was written to that folder is flushed to disk and moved next to `path`, which
     comes last; on an error, it is removed.
 
+    A folder that is replaced is called `set_aside(path)` for the moment between two renames; if
+    the process is killed then, the next call puts it back first.
+
     Args:
         path: Path of the file or folder. An existing one is replaced.
+
+    Raises:
+        FileExistsError: If a file that would be beside a new one exists.
 
     Example:
     >>> folder = Path(tempfile.mkdtemp())
@@ -57,17 +70,55 @@ def replacing_all(path: str | os.PathLike) -> Iterator[Path]:
     ['net.bin', 'net.xml']
     """
     path = Path(path)
-    with tempfile.TemporaryDirectory(prefix="unfinished-", dir=path.parent) as folder:
-        unfinished = Path(folder) / path.name
+    _remove_leftovers(path)
+    _put_back(path)
+    folder = _unfinished(path)
+    folder.mkdir()
+    try:
+        unfinished = folder / path.name
         yield unfinished
-        if unfinished.is_dir():
-            _replace_folder(unfinished, path)
-        else:
-            _replace_files(unfinished, path)
+        (_replace_folder if unfinished.is_dir() else _replace_files)(unfinished, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def set_aside(path: str | os.PathLike) -> Path:
+    """Return where `replacing_all` keeps the folder that it replaces, until it is replaced."""
+    path = Path(path)
+    return path.with_name(f"unfinished-old-{path.name}")
+
+
+def _unfinished(path):
+    return path.with_name(f"unfinished-{secrets.token_hex(4)}-{path.name}")
+
+
+def _remove_leftovers(path):
+    """Remove what killed processes left of writing `path`; a running one never waits so long."""
+    ours = re.compile(rf"unfinished-[0-9a-f]{{8}}-{re.escape(path.name)}")
+    with contextlib.suppress(OSError):  # of another user, or removed by another process
+        for entry in path.parent.iterdir():
+            if ours.fullmatch(entry.name) and time.time() - entry.stat().st_mtime > ABANDONED:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _put_back(path):
+    old = set_aside(path)
+    if not old.exists():
+        return
+    if path.exists():  # killed after both renames
+        shutil.rmtree(old)
+    else:
+        os.replace(old, path)
 
 
 def _replace_files(unfinished, path):
     others = [file for file in unfinished.parent.iterdir() if file != unfinished]
+    taken = [file.name for file in others if path.with_name(file.name).exists()]
+    if taken and not path.exists():
+        raise FileExistsError(
+            f"The files beside {path} must be new. Received: a folder with {taken}. Choose another "
+            "name, or delete them."
+        )
     if others:
         path.unlink(missing_ok=True)
     for file in others:
@@ -79,7 +130,7 @@ def _replace_folder(unfinished, path):
     for file in unfinished.rglob("*"):
         if file.is_file():
             move_into_place(file, file)
-    old = unfinished.with_name(f"old-{path.name}")
+    old = set_aside(path)
     if path.exists():
         os.replace(path, old)
     try:
@@ -90,6 +141,7 @@ def _replace_folder(unfinished, path):
         raise
     with contextlib.suppress(OSError):  # not every system can flush a folder
         _flush_folder(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def move_into_place(unfinished: str | os.PathLike, path: str | os.PathLike) -> None:

@@ -1,11 +1,21 @@
 import os
+import signal
+import subprocess
 import sys
+import time
 
 import filelock
 import keras
 import pytest
 
-from keras_simclr.files import acquire_lock, locked, move_into_place, replacing, replacing_all
+from keras_simclr.files import (
+    acquire_lock,
+    locked,
+    move_into_place,
+    replacing,
+    replacing_all,
+    set_aside,
+)
 
 pytestmark = pytest.mark.once
 
@@ -42,6 +52,57 @@ def test_an_error_before_anything_is_written_is_reported(path):
     with pytest.raises(ZeroDivisionError), replacing(path):
         raise ZeroDivisionError
     assert path.read_text() == "old"
+
+
+WRITER = """
+import sys
+from keras_simclr.files import replacing
+
+with replacing(sys.argv[1]) as unfinished, open(unfinished, "w") as file:
+    for half in sys.argv[2:]:
+        print(file.write(half), file=sys.stdout, flush=True)
+        file.flush()
+        sys.stdin.readline()
+"""
+
+
+def start_writer(path, *halves):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", WRITER, str(path), *halves], **pipes)
+
+
+def test_two_processes_that_write_one_path_do_not_mix(path):
+    with start_writer(path, "one ", "one") as one, start_writer(path, "another, ", "longer") as two:
+        for process in (one, two):
+            process.stdout.readline()  # half is written
+        two.communicate("\n\n", timeout=60)
+        assert path.read_text() == "another, longer"
+        one.communicate("\n\n", timeout=60)
+    assert (one.returncode, two.returncode) == (0, 0)
+    assert path.read_text() == "one one"
+    assert os.listdir(path.parent) == ["result.txt"]
+
+
+@pytest.mark.parametrize(("days", "left"), [(2, 0), (0.5, 1)])
+def test_what_a_killed_process_left_is_removed_a_day_later(path, days, left):
+    with start_writer(path, "half", "never") as process:
+        process.stdout.readline()
+        process.kill()
+    (leftover,) = path.parent.glob("unfinished-*")
+    then = time.time() - days * 24 * 60 * 60
+    os.utime(leftover, (then, then))
+    with replacing(path) as unfinished:
+        unfinished.write_text("new")
+    assert len(list(path.parent.glob("unfinished-*"))) == left
+
+
+@pytest.mark.parametrize("name", ["unfinished-result.txt", "unfinished-0123abcd-other.txt"])
+def test_files_of_others_with_similar_names_are_kept(path, name):
+    path.with_name(name).write_text("mine")
+    os.utime(path.with_name(name), (0, 0))
+    with replacing(path) as unfinished:
+        unfinished.write_text("new")
+    assert path.with_name(name).read_text() == "mine"
 
 
 def test_paths_may_be_strings(path):
@@ -87,6 +148,13 @@ def test_a_file_is_absent_while_its_companion_is_replaced(tmp_path, monkeypatch)
     assert seen == [("net.bin", False), ("net.xml", False)]
 
 
+def test_a_file_of_others_is_not_replaced_by_a_companion(tmp_path):
+    (tmp_path / "net.bin").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"must be new. Received: .*\['net.bin'\]"):
+        write_with_companion(tmp_path, "new")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"net.bin": "mine"}
+
+
 def write_folder(folder, name):
     with replacing_all(folder / "saved") as unfinished:
         unfinished.mkdir()
@@ -105,6 +173,43 @@ def test_after_an_error_the_old_folder_is_all_there_is(tmp_path):
         unfinished.mkdir()
         raise KeyError
     assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")] == ["saved", "saved/old"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from keras_simclr import files
+
+folder, number = Path(sys.argv[1]), int(sys.argv[2])
+replace, renamed = os.replace, []
+
+def killing(source, target):
+    replace(source, target)
+    renamed.append(target)
+    if folder.name in Path(target).name and len([t for t in renamed if Path(t).parent ==
+            folder.parent]) == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+os.replace = killing
+with files.replacing_all(folder) as unfinished:
+    unfinished.mkdir()
+    (unfinished / "new").write_text("new")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+@pytest.mark.parametrize(("renames", "survivor"), [(1, "old"), (2, "new")])
+def test_a_process_killed_between_two_renames_loses_no_folder(tmp_path, renames, survivor):
+    folder = tmp_path / "saved"
+    write_folder(tmp_path, "old")
+    code = [sys.executable, "-c", KILLED, str(folder), str(renames)]
+    assert subprocess.run(code, timeout=60).returncode == -signal.SIGKILL
+    assert folder.exists() == (survivor == "new")
+    assert (set_aside(folder) / "old").read_text() == "old"
+    with pytest.raises(KeyError), replacing_all(folder):
+        raise KeyError
+    assert os.listdir(folder) == [survivor]
+    assert not set_aside(folder).exists()
 
 
 def test_a_file_is_moved_in_place_of_another(path):
