@@ -48,7 +48,8 @@ def download_file(
     """Download a file and check it; an interrupted download is resumed.
 
     Until it is complete the file is called `path` + ".part", and is kept if the network fails. A
-    file that exists at `path` is checked and not downloaded again.
+    file that exists at `path` is checked and not downloaded again, but resumed if it is shorter
+    than `size`.
 
     Args:
         url: URL of the file.
@@ -66,10 +67,12 @@ def download_file(
         OSError: If there is no space for the file; what has been downloaded is then removed.
     """
     path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    if path.exists() and path.stat().st_size < (size or 0):
+        os.replace(path, part)
     if path.exists():
         return _check_file(path, checksum, size)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
     try:
         _receive(url, part)
     except NETWORK_ERRORS as error:

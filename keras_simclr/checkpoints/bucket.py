@@ -24,21 +24,18 @@ class RemoteFile:
     checksum: str | None
 
 
-def download_folder(url: str, folder: str | os.PathLike, recursive: bool = True) -> None:
-    """Download the files of a folder of a bucket; an interrupted download is resumed.
+def download_files(files: list[RemoteFile], folder: str | os.PathLike) -> None:
+    """Download files of a bucket; what is there is checked, and completed if it was cut off.
 
     Args:
-        url: "gs://bucket/folder/". The environment variable `STORAGE_EMULATOR_HOST` replaces
-            "https://storage.googleapis.com" by the URL of a mirror.
+        files: Files, as `list_folder` returns them.
         folder: Folder for the files.
-        recursive: Whether to download subfolders. Defaults to True.
 
     Raises:
-        ConnectionError: If the network fails or the folder does not exist.
+        ConnectionError: If the network fails.
         ValueError: If a file has a path outside of the folder, or a wrong checksum or size.
         OSError: If there is no space for a file.
     """
-    files = list_folder(url, recursive)
     targets = [inside(Path(folder), file.path) for file in files]  # before anything is written
     for file, target in zip(files, targets, strict=True):
         download_file(file.url, target, file.checksum, file.size)
@@ -48,7 +45,8 @@ def list_folder(url: str, recursive: bool = True) -> list[RemoteFile]:
     """Return the files of a folder of a bucket.
 
     Args:
-        url: "gs://bucket/folder/".
+        url: "gs://bucket/folder/". The environment variable `STORAGE_EMULATOR_HOST` replaces
+            "https://storage.googleapis.com" by the URL of a mirror.
         recursive: Whether to list subfolders. Defaults to True.
 
     Raises:

@@ -6,7 +6,8 @@ import re
 import urllib.parse
 from pathlib import Path, PurePosixPath
 
-from keras_simclr.checkpoints.bucket import download_folder, inside
+from keras_simclr.checkpoints.archive import unpack_zip
+from keras_simclr.checkpoints.bucket import download_files, inside, list_folder
 from keras_simclr.checkpoints.published_model import PublishedModel
 from keras_simclr.download import download_file, file_checksum
 from keras_simclr.files import locked, replacing
@@ -30,15 +31,16 @@ def cache_folder() -> Path:
 def fetch(model: PublishedModel) -> Path:
     """Return the path of a published model, which is downloaded if it is not in the cache.
 
-    The folder of the model in the cache is `presets/NAME`. What is there is complete: of several
-    processes one downloads while the others wait, and an interrupted download is resumed. Files
-    that were put there by hand are used, after a check of the checksum where one is published.
+    The folder of the model in the cache is `presets/NAME`. It is complete once it has a file
+    `download.json`, written last: of several processes one downloads while the others wait, and an
+    interrupted download is resumed. Files that were put there by hand are compared with the bucket
+    or the published checksum, and completed; without a network they are used as they are.
 
     Args:
         model: A `PublishedModel`.
 
     Returns:
-        The path of its file, or of its folder if it is a folder of a bucket.
+        The path of its file, or of its folder if it is a folder of a bucket or a zip archive.
 
     Raises:
         ConnectionError: If the network fails.
@@ -53,9 +55,10 @@ def fetch(model: PublishedModel) -> Path:
     if not (folder / RECORD).exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_name(f"{model.name}.lock")):
-            _complete(model, folder, path)
+            if not (folder / RECORD).exists():  # as another process had the lock
+                _complete(model, folder, path)
     _check_sizes(folder)
-    return path
+    return _checkpoint_folder(folder) if path.suffix == ".zip" else path
 
 
 def _file_name(url):
@@ -63,28 +66,50 @@ def _file_name(url):
 
 
 def _complete(model, folder, path):
-    """Download what is missing, and record what is there."""
-    if (folder / RECORD).exists():  # as another process had the lock
-        return
-    if not path.exists():
-        print(f"Downloading {model.url} to {path}.")
-    if path != folder:
-        download_file(model.url, path, model.checksum, model.size)
-    elif not folder.exists() or not any(folder.iterdir()):
-        _download_folder(model, folder)
-    _record(model, folder)
+    """Download what is missing, and record what is there if it is known to be complete."""
+    if path == folder:
+        is_known = _complete_folder(model, folder)
+    elif path.suffix == ".zip" and _checkpoint_folder(folder):
+        is_known = False
+    else:
+        is_known = not path.exists() or model.checksum is not None
+        if not path.exists():
+            print(f"Downloading {model.url} to {path}.")
+        download_file(model.url, path, model.checksum)
+        if path.suffix == ".zip":
+            unpack_zip(path, folder / path.stem)
+            path.unlink()
+    if is_known:
+        _record(model, folder)
 
 
-def _download_folder(model, folder):
-    unfinished = folder.with_name(f"{folder.name}.part")
+def _complete_folder(model, folder):
+    """Download what is missing of a folder; return whether it was compared with the bucket."""
+    by_hand = folder.exists() and any(folder.iterdir())
+    unfinished = folder if by_hand else folder.with_name(f"{folder.name}.part")
+    files = None
     try:
-        download_folder(model.url, unfinished, recursive=model.format == "SavedModel")
+        files = list_folder(model.url, recursive=model.format == "SavedModel")
+        if not by_hand:
+            print(f"Downloading {model.url} to {folder}.")
+        download_files(files, unfinished)
     except ConnectionError as error:
+        if by_hand and files is None and not any(folder.rglob("*.part")):
+            print(f"{folder} was not compared with {model.url}. {error}")
+            return False
         raise ConnectionError(
             f"{error} Try again, which resumes the download, or put the files of {model.url} into "
             f"{folder} yourself."
         ) from error
-    os.replace(unfinished, folder)
+    if not by_hand:
+        os.replace(unfinished, folder)
+    return True
+
+
+def _checkpoint_folder(folder):
+    """Return the folder of the checkpoint in an unpacked archive; its hub module is deeper."""
+    indices = sorted(folder.rglob("*.index"), key=lambda path: len(path.parts))
+    return indices[0].parent if indices else None
 
 
 def _record(model, folder):
@@ -104,6 +129,8 @@ def _record(model, folder):
 
 
 def _check_sizes(folder):
+    if not (folder / RECORD).exists():  # put there by hand, without a network
+        return
     for name, expected in json.loads((folder / RECORD).read_text())["files"].items():
         path = folder / name
         size = path.stat().st_size if path.exists() else None

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from keras_simclr.checkpoints.bucket import download_folder, list_folder
+from keras_simclr.checkpoints.bucket import download_files, list_folder
 
 pytestmark = pytest.mark.once
 
@@ -15,7 +15,7 @@ def files_in(folder):
 
 
 def test_all_files_of_a_folder_are_downloaded_and_none_of_its_neighbors(bucket, contents, tmp_path):
-    download_folder(URL, tmp_path / "net")
+    download_files(list_folder(URL), tmp_path / "net")
     assert files_in(tmp_path / "net") == contents
 
 
@@ -32,13 +32,13 @@ def test_a_listing_has_sizes_and_checksums(bucket):
 
 
 def test_subfolders_can_be_left_out(bucket, tmp_path):
-    download_folder(URL, tmp_path, recursive=False)
+    download_files(list_folder(URL, recursive=False), tmp_path)
     assert set(files_in(tmp_path)) == {"saved_model.pb"}
 
 
 def test_names_with_special_characters_are_downloaded(bucket, put, tmp_path):
     put("odd/a b#c?d%20+e.bin", b"odd")
-    download_folder("gs://models/odd", tmp_path)
+    download_files(list_folder("gs://models/odd"), tmp_path)
     assert files_in(tmp_path) == {"a b#c?d%20+e.bin": b"odd"}
 
 
@@ -46,26 +46,26 @@ def test_names_with_special_characters_are_downloaded(bucket, put, tmp_path):
 def test_a_name_that_leads_outside_is_refused_before_any_download(bucket, put, name, tmp_path):
     put(f"net/saved_model/{name}", b"evil")
     with pytest.raises(ValueError, match="must be inside of its folder"):
-        download_folder(URL, tmp_path / "net")
+        download_files(list_folder(URL), tmp_path / "net")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_not_as_listed_is_refused(bucket, tmp_path):
     bucket.files["/models/net/saved_model/saved_model.pb"] = b"other"
     with pytest.raises(ValueError, match="saved_model.pb.part is damaged. Received: md5:"):
-        download_folder(URL, tmp_path)
+        download_files(list_folder(URL), tmp_path)
     assert files_in(tmp_path) == {}
 
 
 def test_a_folder_that_does_not_exist_is_an_error(bucket, tmp_path):
     with pytest.raises(ConnectionError, match="no files in gs://models/missing/"):
-        download_folder("gs://models/missing/", tmp_path)
+        download_files(list_folder("gs://models/missing/"), tmp_path)
 
 
 def test_an_answer_that_is_not_a_listing_is_an_error(bucket, monkeypatch, tmp_path):
     monkeypatch.setattr(json, "dumps", lambda answer: "<html>a login page</html>")
     with pytest.raises(ConnectionError, match="Could not list .*/storage/v1/b/models/o"):
-        download_folder(URL, tmp_path)
+        download_files(list_folder(URL), tmp_path)
 
 
 def test_a_mirror_may_be_given_without_a_scheme(bucket, monkeypatch):

@@ -1,9 +1,11 @@
 import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -88,15 +90,133 @@ def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(
     assert sentence in str(error.value)
 
 
-def test_a_folder_that_was_put_there_is_used_without_a_network(
-    folder_of_bucket, cache, contents, monkeypatch
+@pytest.fixture
+def by_hand(cache, contents):
+    """Return a function that puts files of the bucket into the cache, without any download."""
+
+    def put(**changes):
+        folder = cache / "presets" / "net"
+        for name, content in {**contents, **changes}.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return folder
+
+    return put
+
+
+DATA = "variables/variables.data-00000-of-00001"
+
+
+def test_a_file_that_was_cut_off_when_it_was_put_there_is_completed(
+    folder_of_bucket, bucket, by_hand, contents
 ):
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
-    for name, content in contents.items():
-        path = cache / "presets" / "net" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+    folder = by_hand(**{DATA: contents[DATA][:300_000]})
+    fetch(folder_of_bucket)
+    assert (folder / DATA).read_bytes() == contents[DATA]
+    assert bucket.log == [None, "bytes=300000-"]  # the listing, and the rest of one file
+
+
+def test_a_file_that_is_missing_from_what_was_put_there_is_downloaded(
+    folder_of_bucket, by_hand, contents
+):
+    folder = by_hand()
+    (folder / DATA).unlink()
+    fetch(folder_of_bucket)
+    assert (folder / DATA).read_bytes() == contents[DATA]
+
+
+def test_a_wrong_file_that_was_put_there_is_refused(folder_of_bucket, by_hand):
+    folder = by_hand(**{"saved_model.pb": b"other"})
+    with pytest.raises(ValueError, match="saved_model.pb is damaged. Received: md5:"):
+        fetch(folder_of_bucket)
+    assert not (folder / "download.json").exists()
+
+
+def test_what_was_put_there_without_a_network_is_compared_later(
+    folder_of_bucket, bucket, by_hand, contents, monkeypatch, capsys
+):
+    folder = by_hand(**{DATA: contents[DATA][:300_000]})
+    with monkeypatch.context() as offline:
+        offline.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+        assert fetch(folder_of_bucket) == folder
+    assert f"{folder} was not compared with gs://models/net" in capsys.readouterr().out
+    fetch(folder_of_bucket)
+    assert (folder / DATA).read_bytes() == contents[DATA]
+
+
+def test_what_is_known_to_be_cut_off_is_not_used_without_a_network(
+    folder_of_bucket, bucket, by_hand, contents, monkeypatch
+):
+    by_hand(**{DATA: contents[DATA][:300_000]})
+    bucket.cut_at = 500_000
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match="Try again, which resumes"):
+            fetch(folder_of_bucket)
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+
+
+def test_a_file_without_a_checksum_that_was_put_there_may_be_replaced(server, cache):
+    model = published(f"{server.root}/file", format="PyTorch")
+    path = cache / "presets" / "net" / "file"
+    path.parent.mkdir(parents=True)
+    for content in (b"half", b"complete"):
         path.write_bytes(content)
-    assert fetch(folder_of_bucket) == cache / "presets" / "net"
+        assert fetch(model).read_bytes() == content
+
+
+# Zip archives
+
+
+def zip_of(**members):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.fixture
+def archive(server, cache):
+    members = {
+        "ResNet50_1x/model.ckpt-225206.index": b"index",
+        "ResNet50_1x/model.ckpt-225206.data-00000-of-00001": CONTENT,
+        "ResNet50_1x/hub/variables/variables.index": b"the same weights again",
+    }
+    server.files["/ResNet50_1x.zip"] = zip_of(**members)
+    return published(f"{server.root}/ResNet50_1x.zip", format="TensorFlow 1")
+
+
+def test_a_zip_archive_is_unpacked_to_its_checkpoint(archive, server, cache):
+    path = fetch(archive)
+    assert path.is_relative_to(cache / "presets" / "net")
+    assert (path / "model.ckpt-225206.data-00000-of-00001").read_bytes() == CONTENT
+    assert fetch(archive) == path
+    assert server.paths == ["/ResNet50_1x.zip"]
+    assert [file for file in files_in(cache) if "zip" in file or "part" in file] == []
+
+
+def test_a_checkpoint_that_was_unpacked_by_hand_is_used(archive, server, cache):
+    touch(cache / "presets" / "net", "ResNet50_1x/model.ckpt-225206.index")
+    assert fetch(archive) == cache / "presets" / "net" / "ResNet50_1x"
+    assert server.paths == []
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../../evil"])
+def test_a_zip_archive_that_leads_outside_is_refused(archive, server, cache, name):
+    server.files["/ResNet50_1x.zip"] = zip_of(**{"model.index": b"index", name: b"evil"})
+    with pytest.raises(ValueError, match="must be inside of its folder"):
+        fetch(archive)
+    assert files_in(cache) == ["presets/net.lock", "presets/net/ResNet50_1x.zip"]
+
+
+@pytest.mark.parametrize("kept", [100, 3000])
+def test_a_damaged_zip_archive_leaves_nothing_half_unpacked(archive, server, cache, kept):
+    content = bytearray(server.files["/ResNet50_1x.zip"])
+    content[kept - 50 : kept] = bytes(50)
+    server.files["/ResNet50_1x.zip"] = bytes(content)
+    with pytest.raises(ValueError, match="ResNet50_1x.zip is damaged. Received: "):
+        fetch(archive)
+    assert files_in(cache) == ["presets/net.lock", "presets/net/ResNet50_1x.zip"]
 
 
 def test_a_file_that_was_put_there_is_checked(file, server, cache):
