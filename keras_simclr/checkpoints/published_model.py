@@ -9,7 +9,7 @@ class PublishedModel:
 
     Args:
         name: Name for `SimCLR.from_preset`.
-        url: URL of its file, "gs://bucket/folder/" or "hf://owner/repository".
+        url: URL of its file or zip archive, "gs://bucket/folder/" or "hf://owner/repository".
         format: "SavedModel", "TensorFlow 1" or "PyTorch".
         source: URL of the project.
         license: License of the weights.
@@ -17,8 +17,9 @@ class PublishedModel:
         width: Factor of its channels. Defaults to 1.
         sk_ratio: Ratio of its selective kernels. Defaults to 0: it has none.
         channels: Channels of the images. Defaults to 3.
-        kind: "pretrained", "supervised", "finetuned" on all labels, or "finetuned_1pct",
-            "finetuned_10pct", "finetuned_100pct" on as many. Defaults to "pretrained".
+        kind: "pretrained", "supervised", "finetuned" on all labels, "finetuned_1pct",
+            "finetuned_10pct", "finetuned_100pct" on as many, or "distilled_1pct", "distilled_10pct"
+            from a network that was fine-tuned on as many. Defaults to "pretrained".
         dataset: What it was trained on. Defaults to "ImageNet".
         accuracy: Top-1 on `dataset` in per cent, as published: of a linear classifier on h for
             "pretrained" models, otherwise of the model's own. Defaults to None: not published.
@@ -29,7 +30,7 @@ class PublishedModel:
             h, or what fits.
         checksum: "md5:" or "sha256:" and the first digits of the checksum of the file. Defaults
             to None: not published; those in buckets are in the listing of the bucket.
-        size: Size of the file in bytes. Defaults to None: not published.
+        parameters: Parameters of the network, in millions. Defaults to None: not published.
         note: What else to know. Defaults to "".
     """
 
@@ -49,14 +50,14 @@ class PublishedModel:
     style: str | None = None
     head_on: str | None = None
     checksum: str | None = None
-    size: int | None = None
+    parameters: int | None = None
     note: str = ""
 
     @property
     def description(self) -> str:
         """One sentence about the model."""
-        network = (
-            f"ResNet-{self.depth} ({self.width}x{', selective kernels' * bool(self.sk_ratio)})"
-        )
+        kernels = ", selective kernels" * bool(self.sk_ratio)
+        parameters = f", {self.parameters} M parameters" if self.parameters else ""
+        network = f"ResNet-{self.depth} ({self.width}x{kernels}{parameters})"
         top1 = f", top-1 {self.accuracy} % as published" if self.accuracy else ""
         return f"{network}, {self.kind}, {self.dataset}{top1}. {self.license}. {self.note}".strip()

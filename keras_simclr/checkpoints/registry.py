@@ -13,30 +13,38 @@ TORCHGEO_URL = (
     "https://hf.co/torchgeo/ssl4eo_landsat/resolve/1c88bb51b6e17a21dde5230738fa38b74bd74f76"
 )
 SPIJKERVET_URL = "https://github.com/Spijkervet/SimCLR/releases/download"
+V1_URL = "https://storage.googleapis.com/simclr-gcs/checkpoints"
 AUTHORS = "https://github.com/google-research/simclr"
 SK_RATIO = 0.0625  # of the second paper
 
 NO_NORMALIZATION = (0.0, 1.0)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
-# Depth, width, selective kernels: ImageNet top-1 after fine-tuning on 1 %, 10 % and 100 % of the
-# labels, of a linear classifier, and of the supervised network (arXiv:2006.10029, table 1).
+# Depth, width, selective kernels: parameters in millions, and ImageNet top-1 after fine-tuning on
+# 1 %, 10 % and 100 % of the labels, of a linear classifier, and of the supervised network
+# (arXiv:2006.10029, table 1).
 V2_KINDS = ("finetuned_1pct", "finetuned_10pct", "finetuned_100pct", "pretrained", "supervised")
 ON_PROJECTION = ("finetuned_1pct", "finetuned_10pct")  # heads on its first layer (section 3.1)
-V2_ACCURACY = {
-    (50, 1, False): (57.9, 68.4, 76.3, 71.7, 76.6),
-    (50, 1, True): (64.5, 72.1, 78.7, 74.6, 78.5),
-    (50, 2, False): (66.3, 73.9, 79.1, 75.6, 77.8),
-    (50, 2, True): (70.6, 77.0, 81.3, 77.7, 79.3),
-    (101, 1, False): (62.1, 71.4, 78.2, 73.6, 78.0),
-    (101, 1, True): (68.3, 75.1, 80.6, 76.3, 79.6),
-    (101, 2, False): (69.1, 75.8, 80.7, 77.0, 78.9),
-    (101, 2, True): (73.2, 78.8, 82.4, 79.0, 80.1),
-    (152, 1, False): (64.0, 73.0, 79.3, 74.5, 78.3),
-    (152, 1, True): (70.0, 76.5, 81.3, 77.2, 79.9),
-    (152, 2, False): (70.2, 76.6, 81.1, 77.4, 79.1),
-    (152, 2, True): (74.2, 79.4, 82.9, 79.4, 80.4),
-    (152, 3, True): (74.9, 80.1, 83.1, 79.8, 80.5),
+V2 = {
+    (50, 1, False): (24, 57.9, 68.4, 76.3, 71.7, 76.6),
+    (50, 1, True): (35, 64.5, 72.1, 78.7, 74.6, 78.5),
+    (50, 2, False): (94, 66.3, 73.9, 79.1, 75.6, 77.8),
+    (50, 2, True): (140, 70.6, 77.0, 81.3, 77.7, 79.3),
+    (101, 1, False): (43, 62.1, 71.4, 78.2, 73.6, 78.0),
+    (101, 1, True): (65, 68.3, 75.1, 80.6, 76.3, 79.6),
+    (101, 2, False): (170, 69.1, 75.8, 80.7, 77.0, 78.9),
+    (101, 2, True): (257, 73.2, 78.8, 82.4, 79.0, 80.1),
+    (152, 1, False): (58, 64.0, 73.0, 79.3, 74.5, 78.3),
+    (152, 1, True): (89, 70.0, 76.5, 81.3, 77.2, 79.9),
+    (152, 2, False): (233, 70.2, 76.6, 81.1, 77.4, 79.1),
+    (152, 2, True): (354, 74.2, 79.4, 82.9, 79.4, 80.4),
+    (152, 3, True): (795, 74.9, 80.1, 83.1, 79.8, 80.5),
+}
+# After distillation on ImageNet, from a network fine-tuned on 1 % and 10 % of the labels (table 3).
+DISTILLED_ACCURACY = {
+    (50, 1, False): (73.9, 77.5),
+    (50, 2, True): (75.9, 80.2),
+    (152, 3, True): (76.6, 80.9),
 }
 V1_ACCURACY = {1: 69.1, 2: 74.2, 4: 76.6}  # by width, of a linear classifier
 # Depth, width, epochs: linear top-1, and the end of the name of the folder.
@@ -87,10 +95,8 @@ def _authors(**arguments):
 
 
 def _simclr_v2():
-    for (depth, width, has_sk), accuracies in V2_ACCURACY.items():
-        network = {"depth": depth, "width": width, "sk_ratio": SK_RATIO * has_sk}
-        folder = f"r{depth}_{width}x_sk{int(has_sk)}"
-        stem = f"resnet{depth}_{width}x{'_sk1' * has_sk}_simclr_v2"
+    for shape, (_, *accuracies) in V2.items():
+        stem, folder, network = _v2_network(*shape)
         for kind, accuracy in zip(V2_KINDS, accuracies, strict=True):
             name = stem if kind == "pretrained" else f"{stem}_{kind}"
             note = "A user measured far less (issue 215 of its project)." * (kind == V2_KINDS[1])
@@ -102,6 +108,24 @@ def _simclr_v2():
         yield _converted(f"{stem}_pytorch", url, **facts)
 
 
+def _v2_network(depth, width, has_sk):
+    """Return the start of the names of a network, its folder in the buckets, and its facts."""
+    facts = {"depth": depth, "width": width, "sk_ratio": SK_RATIO * has_sk}
+    facts["parameters"] = V2[depth, width, has_sk][0]
+    name = f"resnet{depth}_{width}x{'_sk1' * has_sk}_simclr_v2"
+    return name, f"r{depth}_{width}x_sk{int(has_sk)}", facts
+
+
+def _distilled():
+    for shape, accuracies in DISTILLED_ACCURACY.items():
+        stem, folder, network = _v2_network(*shape)
+        for part, accuracy in zip(("1pct", "10pct"), accuracies, strict=True):
+            kind = f"distilled_{part}"
+            note = "Its folder is named after the others' and has not been seen."
+            facts = {**network, "kind": kind, "accuracy": accuracy, "note": note}
+            yield from _two_formats(f"{stem}_{kind}", f"simclrv2/distill_{part}/{folder}", **facts)
+
+
 def _simclr_v1():
     for width, accuracy in V1_ACCURACY.items():
         stem, facts = f"resnet50_{width}x_simclr_v1", {"depth": 50, "width": width}
@@ -110,6 +134,10 @@ def _simclr_v1():
             kind = f"finetuned_{part}"
             path = f"simclrv1/finetune_{part}/{width}x"
             yield from _two_formats(f"{stem}_{kind}", path, kind=kind, **facts)
+        url = f"{V1_URL}/ResNet50_{width}x.zip"
+        note = "Without its projection head."
+        zipped = {"format": "TensorFlow 1", "accuracy": accuracy, "note": note}
+        yield _authors(name=f"{stem}_zip", url=url, **zipped, **facts)
         url = f"hf://lightly-ai/simclrv1-imagenet1k-resnet50-{width}x"
         yield _converted(f"{stem}_pytorch", url, accuracy=accuracy, **facts)
 
@@ -231,7 +259,16 @@ def _small_datasets():
         )
 
 
-SOURCES = (_simclr_v2, _simclr_v1, _vissl, _mmselfsup, _lightly, _landsat, _small_datasets)
+SOURCES = (
+    _simclr_v2,
+    _distilled,
+    _simclr_v1,
+    _vissl,
+    _mmselfsup,
+    _lightly,
+    _landsat,
+    _small_datasets,
+)
 PUBLISHED_MODELS = {model.name: model for source in SOURCES for model in source()}
 
 

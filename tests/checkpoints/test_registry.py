@@ -30,6 +30,12 @@ def test_the_bucket_folders_are_those_of_the_authors():
     assert PUBLISHED_MODELS["resnet50_4x_simclr_v1_finetuned_10pct"].url == (
         "gs://simclr-checkpoints-tf2/simclrv1/finetune_10pct/4x/saved_model/"
     )
+    assert PUBLISHED_MODELS["resnet50_1x_simclr_v2_distilled_10pct_tf1"].url == (
+        "gs://simclr-checkpoints/simclrv2/distill_10pct/r50_1x_sk0/"
+    )
+    assert PUBLISHED_MODELS["resnet50_2x_simclr_v1_zip"].url == (
+        "https://storage.googleapis.com/simclr-gcs/checkpoints/ResNet50_2x.zip"
+    )
 
 
 def test_the_urls_of_other_projects_are_theirs():
@@ -56,6 +62,9 @@ def test_the_urls_of_other_projects_are_theirs():
         ("resnet50_1x_simclr_v2_supervised", 76.6),
         ("resnet152_3x_sk1_simclr_v2", 79.8),
         ("resnet50_2x_simclr_v1", 74.2),
+        ("resnet50_4x_simclr_v1_zip", 76.6),
+        ("resnet50_1x_simclr_v2_distilled_1pct", 73.9),
+        ("resnet152_3x_sk1_simclr_v2_distilled_10pct_tf1", 80.9),
         ("resnet101_1x_simclr_vissl_1000ep", 71.56),
         ("resnet50_1x_dcl_lightly_100ep", 65.1),
     ],
@@ -108,8 +117,8 @@ def test_presets_describe_every_published_model_in_plain_values():
     assert set(SimCLR.presets) == set(PUBLISHED_MODELS)
     described = json.loads(json.dumps(dict(SimCLR.presets)))["resnet50_2x_sk1_simclr_v2"]
     assert described["description"] == (
-        "ResNet-50 (2x, selective kernels), pretrained, ImageNet, top-1 77.7 % as published. "
-        "Apache-2.0."
+        "ResNet-50 (2x, selective kernels, 140 M parameters), pretrained, ImageNet, top-1 77.7 % "
+        "as published. Apache-2.0."
     )
 
 
