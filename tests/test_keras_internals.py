@@ -228,7 +228,7 @@ def test_a_strategy_of_one_process_is_not_multi_worker():
 def test_lambdas_come_back_from_their_configs_within_the_scope_only():
     model = keras.Sequential([keras.Input((1,)), layers.Lambda(lambda x: x + 1)])
     config = keras.saving.serialize_keras_object(model)
-    with keras_internals.unsafe_deserialization():
+    with keras_internals.safe_mode(False):
         copy = keras.saving.deserialize_keras_object(config, safe_mode=False)
     assert copy.predict(np.ones((1, 1)), verbose=0) == 2.0
     with pytest.raises(ValueError, match="(?i)lambda"):

@@ -101,11 +101,11 @@ def without_symbolic_build(model):
 
 
 @contextlib.contextmanager
-def unsafe_deserialization():
-    """Allow Python lambdas in the configs of live objects, which contain no untrusted code."""
+def safe_mode(enabled):
+    """Refuse Python lambdas in configs, which are code, or allow them."""
     from keras.src.saving.serialization_lib import SafeModeScope
 
-    with SafeModeScope(False):
+    with SafeModeScope(enabled):
         yield
 
 

@@ -8,7 +8,7 @@ import keras
 from keras_simclr.keras_internals import (
     flatten_layers,
     is_functional,
-    unsafe_deserialization,
+    safe_mode,
     zero_initial_weights,
 )
 from keras_simclr.ops.seeds import derive_seed, python_random
@@ -91,8 +91,10 @@ def _uncopyable(model):
 def _live_configs(model):
     """Let configs refer to the classes of a live model and contain its Python lambdas.
 
-    Keras finds its own classes without help, and gives some layers and operations the same name.
-    Initializers draw seeds when they are created; the user's random state is not affected.
+    Lambdas are allowed only if the model has some: one that Keras loaded from a file in its safe
+    mode has none, and what its configs claim to be one is code of somebody else. Keras finds its
+    own classes without help, and gives some layers and operations the same name. Initializers draw
+    seeds when they are created; the user's random state is not affected.
     """
     classes = {
         type(layer).__name__: type(layer)
@@ -100,5 +102,15 @@ def _live_configs(model):
         if not type(layer).__module__.startswith("keras.")
     }
     scope = keras.saving.custom_object_scope(classes)
-    with scope, unsafe_deserialization(), python_random(0):
+    with scope, safe_mode(not any(map(_has_lambda, flatten_layers(model)))), python_random(0):
         yield
+
+
+def _has_lambda(layer):
+    values = list(vars(layer).values())
+    for value in vars(layer).values():
+        if isinstance(value, (list, tuple)):
+            values.extend(value)
+        elif isinstance(value, dict):
+            values.extend(value.values())
+    return any(getattr(value, "__name__", None) == "<lambda>" for value in values)

@@ -4,7 +4,7 @@ import pytest
 from keras import layers
 
 from keras_simclr import ResNet, SimCLR
-from keras_simclr.models.copying import copy_model
+from keras_simclr.models.copying import copy_model, new_model_like
 from keras_simclr.models.encoder import build_encoder
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -48,6 +48,36 @@ def test_a_backbone_that_cannot_be_copied_warns_before_any_training():
         model.build((None, 12, 12, 3))
     with pytest.raises(ValueError, match="cannot be copied.*Undescribed"):
         copy_model(model.encoder)
+
+
+class Claimed(layers.Layer):
+    """A layer as a file of others may have it: what is a lambda in its config never was one."""
+
+    def __init__(self, code):
+        super().__init__()
+        self.code = code
+
+    def call(self, images):
+        return images
+
+    def get_config(self):
+        return {"code": dict(self.code)}
+
+    @classmethod
+    def from_config(cls, config):
+        keras.saving.deserialize_keras_object(config["code"], safe_mode=False)
+        return cls(**config)
+
+
+@pytest.mark.filterwarnings("ignore:.*lambda")
+def test_code_of_others_is_not_restored_when_layers_are_copied():
+    code = keras.saving.serialize_keras_object(lambda images: images)
+    assert code["class_name"] == "__lambda__"
+    model = keras.Sequential([keras.Input((4,)), Claimed(code)])
+    with pytest.raises(ValueError, match="cannot be copied.*`Claimed` cannot be restored"):
+        copy_model(model)
+    with pytest.raises(ValueError, match="(?i)lambda"):
+        new_model_like(model, seed=0)
 
 
 @pytest.mark.parametrize("frozen", [0, 1])
