@@ -382,3 +382,43 @@ def test_threads_that_overlap_leave_initial_weights_as_they_were():
     layer.build((None, 4))
     assert np.all(layer.get_weights()[0])
     assert "keras_simclr" not in keras.initializers.VarianceScaling.__call__.__module__
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's tensors")
+def test_keras_makes_scalars_with_a_function_that_can_be_replaced():
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    called = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            called.append(function.overloadpacket.__name__)
+            return function(*args, **(kwargs or {}))
+
+    tensor = keras.ops.ones(2)
+    with keras_internals.scalars_made_on_device(), Watch():
+        found = keras.ops.where(tensor > 0, tensor, 2.5) + keras.ops.convert_to_tensor(True)
+    assert found.tolist() == [2.0, 2.0]
+    assert "lift_fresh" not in called  # a copy from the host
+    with Watch():
+        keras.ops.convert_to_tensor(1.0)
+    assert "lift_fresh" in called
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's tensors")
+def test_the_version_of_a_variable_changes_when_it_is_assigned():
+    variable = keras.Variable(1.0)
+    before = keras_internals.version_of(variable.value)
+    assert keras_internals.version_of(variable.value) == before
+    variable.assign_add(1.0)
+    assert keras_internals.version_of(variable.value) == before + 1
+
+
+def test_an_optimizer_takes_its_scheduled_rate_from_a_method_that_can_be_replaced():
+    schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0)
+    optimizer, variable = keras.optimizers.SGD(schedule), keras.Variable([0.0])
+    optimizer.build([variable])
+    with keras_internals.scheduled_on_host(optimizer, lambda: 5):
+        optimizer.apply([keras.ops.ones(1)], [variable])
+    assert keras.ops.convert_to_numpy(variable.value).tolist() == [-0.5]
+    assert float(optimizer.learning_rate) == pytest.approx(0.9)

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "optimizers": BOTTOM,
     "layers": BOTTOM | {"distribution", "ops"},
     "losses": BOTTOM | {"distribution", "ops"},
-    "data": BOTTOM | {"distribution"},
+    "data": BOTTOM | {"distribution", "ops"},
     "checkpoints": BOTTOM,
     "datasets": BOTTOM | {"data"},
     "evaluation": BOTTOM | {"ops", "optimizers"},  # which trains from scratch, for comparison

@@ -25,6 +25,7 @@ class ArrayDataset(EpochDataset):
         transform: Function of (images, step), applied to every batch. Defaults to None.
         shard: (shard_id, num_shards), the shard of every batch to return. Defaults to the whole
             batch.
+        resident: The images on the GPU, indexed by rows. Defaults to None: read from `images`.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class ArrayDataset(EpochDataset):
         steps_per_epoch=None,
         transform=None,
         shard=(0, 1),
+        resident=None,
     ):
         self.images = images
         self.targets = [array for array in (labels, sample_weight) if array is not None]
@@ -49,13 +51,17 @@ class ArrayDataset(EpochDataset):
         super().__init__(steps_per_epoch or self.steps_per_pass)
         self.transform = transform
         self.shard = shard
+        self.resident = resident
         self._order: tuple[int | None, Any] = (None, None)
 
     def __getitem__(self, index):
         """Return batch `index` of those that are left: (images, labels, sample weights)."""
         step = self.step_of(index)
         chosen = self.rows_of(step)
-        images = to_image_batch(self.images[chosen])
+        if self.resident is not None:
+            images = self.resident[chosen]
+        else:
+            images = to_image_batch(self.images[chosen])
         if self.transform:
             images = self.transform(images, step)
         return (images, *(array[chosen] for array in self.targets))

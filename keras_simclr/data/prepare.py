@@ -30,6 +30,7 @@ from keras_simclr.data.inspection import (
 )
 from keras_simclr.data.repeated_dataset import RepeatedDataset, num_full_batches
 from keras_simclr.keras_internals import EpochStart
+from keras_simclr.ops.resident import resident_images
 from keras_simclr.validation import check_positive_integer
 
 
@@ -118,8 +119,10 @@ def prepare_training_data(
         "steps_per_epoch": steps_per_epoch,
         "shard": distribution.data_shard(),
     }
-    files = isinstance(x, FileDataset)
-    data = x.planned(images_only=True, **plan) if files else ArrayDataset(images, **plan)
+    if isinstance(x, FileDataset):
+        data = x.planned(images_only=True, **plan)
+    else:
+        data = ArrayDataset(images, **plan, resident=resident_images(images))
     return PreparedData(data, images[:1], batch_size, len(data))
 
 

@@ -25,7 +25,7 @@ def scope():
 
 def has_accelerator():
     """Return whether there is a GPU or TPU."""
-    return bool(tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"))
+    return bool(tf.config.get_visible_devices("GPU") or tf.config.list_physical_devices("TPU"))
 
 
 def devices_per_program(count=None):

@@ -32,3 +32,6 @@ from keras_simclr.keras_internals.optimizing import record_gradient as record_gr
 from keras_simclr.keras_internals.optimizing import uses_weight_decay as uses_weight_decay
 from keras_simclr.keras_internals.optimizing import variable_index as variable_index
 from keras_simclr.keras_internals.optimizing import without_all_reduce as without_all_reduce
+from keras_simclr.keras_internals.waiting import scalars_made_on_device as scalars_made_on_device
+from keras_simclr.keras_internals.waiting import scheduled_on_host as scheduled_on_host
+from keras_simclr.keras_internals.waiting import version_of as version_of

@@ -3,12 +3,11 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_simclr.layers.image_layer import check_static_size
 from keras_simclr.layers.random_transform import RandomTransform
-from keras_simclr.ops.chunking import where_selected
+from keras_simclr.ops.chunking import clip, where_selected
 from keras_simclr.validation import check_choice, check_interval, check_probability, is_integer
 
 BORDERS = ("renormalize", "zeros")
@@ -111,9 +110,10 @@ class RandomGaussianBlur(RandomTransform):
 
     def _weights(self, kernel, size):
         """Return the banded matrices (N, size, size) of kernels (N, radius + 2)."""
-        place = np.arange(size)
-        distance = np.minimum(np.abs(place[:, None] - place[None, :]), kernel.shape[1] - 1)
-        weights = ops.reshape(ops.take(kernel, distance.ravel(), axis=1), (-1, size, size))
+        place = ops.arange(size, dtype="int32")
+        distance = ops.abs(ops.expand_dims(place, 1) - place)
+        distance = ops.reshape(clip(distance, 0, kernel.shape[1] - 1), (-1,))
+        weights = ops.reshape(ops.take(kernel, distance, axis=1), (-1, size, size))
         if self.border == "zeros":
             return weights
         return weights / ops.sum(weights, axis=2, keepdims=True)

@@ -7,8 +7,8 @@ import keras
 from keras import ops
 
 from keras_simclr.layers.image_layer import ImageLayer
-from keras_simclr.ops.chunking import map_chunks
-from keras_simclr.ops.seeds import derive_seed
+from keras_simclr.ops.chunking import map_chunks, map_images
+from keras_simclr.ops.seeds import derive_seed, uniform
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
@@ -98,9 +98,9 @@ class RandomTransform(ImageLayer):
 
     def _apply_to_unknown_size(self, images, prepared):
         """Crop one image at a time, as chunks would be recompiled for every size."""
-        planes = _map_images(self._to_planes, images, prepared)
+        planes = map_images(self._to_planes, images, prepared)
         if None in planes.shape[1:]:
-            return _map_images(self._to_images, planes, prepared)
+            return map_images(self._to_images, planes, prepared)
         return map_chunks(self._to_images, planes, prepared, math.prod(planes.shape[1:]))
 
     def _to_planes(self, images, prepared):
@@ -126,7 +126,7 @@ class RandomTransform(ImageLayer):
 
     def uniform(self, shape: tuple, lower: float = 0.0, upper: float = 1.0) -> Any:
         """Draw float32 numbers from [lower, upper)."""
-        return keras.random.uniform(shape, lower, upper, dtype="float32", seed=self.seed_generator)
+        return uniform(shape, lower, upper, self.seed_generator)
 
     def happens(self, batch_size: Any, probability: float) -> Any:
         """Draw for each image whether something happens, booleans of shape (N,)."""
@@ -140,17 +140,3 @@ class RandomTransform(ImageLayer):
 def per_image(values: Any) -> Any:
     """Reshape values (N,) so that they broadcast over planes (N, C, H, W)."""
     return ops.reshape(values, (-1, 1, 1, 1))
-
-
-def _map_images(function, images, prepared):
-    """Apply `function` to one image at a time. The size of the images may be unknown."""
-    leaves = keras.tree.flatten(prepared)
-    present = [leaf for leaf in leaves if leaf is not None]
-
-    def of_image(tensors):
-        image, *present = (ops.expand_dims(tensor, 0) for tensor in tensors)
-        remaining = iter(present)
-        of_images = [None if leaf is None else next(remaining) for leaf in leaves]
-        return function(image, keras.tree.pack_sequence_as(prepared, of_images))[0]
-
-    return ops.map(of_image, (images, *present))

@@ -11,6 +11,7 @@ from keras import ops
 from keras_simclr import distribution
 from keras_simclr.keras_internals import SEED_STATE, flatten_layers
 from keras_simclr.ops.compilation import compile_function
+from keras_simclr.ops.known_values import known_value, on_host
 from keras_simclr.ops.orders import shards
 
 STRIDE = 64  # draws from a generator that are reserved for one step
@@ -146,11 +147,14 @@ def warn_if_uncompilable(augmenter):
 def _states_at(augmenter, step, evaluation, shard_id=0):
     """Return a scope in which the random states are those of a step; nothing else changes."""
     values = [(variable, variable.value) for variable in augmenter.variables]
-    states = [(v, _state_at(v, step, evaluation, shard_id)) for v in seed_states(augmenter)]
-    return keras.StatelessScope(state_mapping=[*values, *states])
+    scope = keras.StatelessScope(state_mapping=values)
+    with on_host():
+        for variable in seed_states(augmenter):
+            scope.add_update((variable, _state_at(variable, step, evaluation, shard_id)))
+    return scope
 
 
 def _state_at(variable, step, evaluation, shard_id):
     position = STRIDE * (ops.cast(step, "int32") % STEPS) + EVALUATION * evaluation
-    seed = ops.bitwise_xor(variable.value[0], ops.cast(SPREAD * shard_id, variable.dtype))
+    seed = ops.bitwise_xor(known_value(variable)[0], ops.cast(SPREAD * shard_id, variable.dtype))
     return ops.stack([seed, ops.cast(position, variable.dtype)])

@@ -3,17 +3,23 @@
 from keras import ops
 
 from keras_simclr import distribution
-from keras_simclr.ops.chunking import scan_chunks, set_in_rows
 from keras_simclr.ops.custom_gradient import custom_gradient
+from keras_simclr.ops.forms import for_gpu
+from keras_simclr.ops.row_chunks import scan_chunks, set_in_rows
 
 MASKED = -1e9  # instead of minus infinity: finite in float32, with a gradient of zero
 SHORTEST = 1e-7  # length from which on embeddings have unit length once normalized
 TIE = 1e-6  # cosine similarities closer than this are equal up to rounding
 CHUNK_LOGITS = 2**21  # logits per chunk, 8 MB
+# On a GPU 256 MB, of which a few exist at a time: their product takes far longer than the start of
+# its kernels, so that larger chunks would not be faster. All anchors up to 2N = 8,192.
+GPU_CHUNK_LOGITS = 2**26
 MIN_CHUNK = 128  # anchors; smaller chunks are slow, however many logits each anchor has
 
 
-def compare_views(z_a, z_b, temperature, normalize, chunk_size, decoupled=False):
+def compare_views(
+    z_a, z_b, temperature, normalize, chunk_size, decoupled=False, equal_weights=False
+):
     """Compare each view with all others.
 
     Args:
@@ -23,6 +29,8 @@ def compare_views(z_a, z_b, temperature, normalize, chunk_size, decoupled=False)
         normalize: Whether to scale each embedding to unit length first.
         chunk_size: Anchors whose logits exist at the same time, None for all, or "auto".
         decoupled: Whether the positive is left out of the denominator. Defaults to False.
+        equal_weights: Whether the losses of all pairs have the same weight, as in their mean, so
+            that no branch is needed to compute the gradient. Defaults to False.
 
     Returns:
         The loss of each pair, of shape (N,), and for each view 1.0 if its positive is the nearest
@@ -36,7 +44,8 @@ def compare_views(z_a, z_b, temperature, normalize, chunk_size, decoupled=False)
         anchors = ops.concatenate([z_a, z_b])  # (2n, D), those of one device
         embeddings = distribution.all_gather(anchors)  # (2N, D)
         offset = distribution.shard_offset(anchors)
-        compared = _compare_anchors(anchors, embeddings, offset, temperature, chunk_size, decoupled)
+        given = anchors, embeddings, offset, temperature, chunk_size, decoupled
+        compared = _compare_anchors(*given, equal_weights)
         losses = ops.mean(ops.reshape(compared[0], (2, -1)), axis=0)
         nearest = ops.cast(compared[1] > TIE / temperature, "float32")
         return ops.stack([losses, *ops.split(nearest, 2)], axis=1)  # (n, 3)
@@ -57,7 +66,9 @@ def _normalize(z):
     return z * ops.rsqrt(ops.maximum(square, 0.25))
 
 
-def _compare_anchors(anchors, embeddings, offset, temperature, chunk_size, decoupled):
+def _compare_anchors(
+    anchors, embeddings, offset, temperature, chunk_size, decoupled, equal_weights
+):
     """Compare anchors with all embeddings.
 
     Args:
@@ -67,6 +78,7 @@ def _compare_anchors(anchors, embeddings, offset, temperature, chunk_size, decou
         temperature: Positive float.
         chunk_size: As in `compare_views`.
         decoupled: As in `compare_views`.
+        equal_weights: As in `compare_views`.
 
     Returns:
         Tensor of shape (2, 2n): the loss of each anchor, which has a gradient, and the logit of
@@ -81,9 +93,12 @@ def _compare_anchors(anchors, embeddings, offset, temperature, chunk_size, decou
         def gradient(*args, upstream=None):
             weights = (args[0] if upstream is None else upstream)[0]
             # A mean weights all anchors equally, so the gradients computed with the losses apply.
+            of_mean = tuple(weights[0] * one for one in gradients)
+            if equal_weights:
+                return of_mean
             return ops.cond(
                 ops.all(weights == weights[0]),
-                lambda: tuple(weights[0] * one for one in gradients),
+                lambda: of_mean,
                 lambda: tuple(_compare_chunks(*given, weights)[2:]),
             )
 
@@ -143,7 +158,7 @@ def _number_of_anchors(chunk_size, anchors, embeddings):
     """Return the number of anchors per chunk, given the numbers of anchors and embeddings."""
     if chunk_size != "auto":
         return chunk_size or anchors
-    fitting = CHUNK_LOGITS // embeddings
+    fitting = (GPU_CHUNK_LOGITS if for_gpu() else CHUNK_LOGITS) // embeddings
     if isinstance(embeddings, int):
         return max(MIN_CHUNK, fitting)
     return ops.maximum(MIN_CHUNK, fitting)

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_simclr import distribution
 from keras_simclr.losses.comparison import compare_views
 from keras_simclr.validation import check_positive, is_integer
 
@@ -149,8 +150,12 @@ class NTXentLoss(keras.losses.Loss):
             similarity that the loss uses, otherwise 0.0.
         """
         options = self.temperature, self.normalize, self.chunk_size, self.decoupled
-        losses, nearest = compare_views(z_a, z_b, *options)
-        return _Reduction(self.name, self.reduction)(losses, losses), nearest
+        if self.reduction in (None, "none"):
+            return compare_views(z_a, z_b, *options)
+        losses, nearest = compare_views(z_a, z_b, *options, equal_weights=True)
+        if self.reduction == "sum":
+            return ops.sum(losses), nearest
+        return ops.mean(losses) / distribution.loss_divisor(), nearest
 
     def of_collapsed_model(self, num_embeddings: Any) -> Any:
         """Return the loss of a collapsed model, whose embeddings are all the same.
@@ -169,13 +174,6 @@ class NTXentLoss(keras.losses.Loss):
             "chunk_size": self.chunk_size,
             "decoupled": self.decoupled,
         }
-
-
-class _Reduction(keras.losses.Loss):
-    """Keras' reduction of losses that are already computed."""
-
-    def call(self, y_true, y_pred):
-        return y_pred
 
 
 def check_temperature(temperature: float) -> None:

@@ -1,5 +1,6 @@
-"""Computations on chunks of images or rows, in the form that is fastest on each backend."""
+"""Computations on images, in the form that is fastest on each backend and device."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,15 +11,18 @@ from keras import ops
 
 from keras_simclr import distribution
 from keras_simclr.ops.compilation import is_compiling
+from keras_simclr.ops.forms import for_gpu
 from keras_simclr.ops.orders import IMAGES_PER_ORDER, chunk_size_in_shards
 
 CACHED_VALUES = 2**20  # values of a chunk that fit into the cache of a CPU
-GPU_VALUES = 2**24  # values of a chunk on a GPU
+GPU_VALUES = 2**26  # values of a chunk on a GPU on PyTorch, which fuses nothing; 256 MiB
 LARGE_BLOCK = 31 * 2**20  # bytes, just below the 32 MB up to which the C library adapts
 
 
 def map_chunks(function: Callable, images: Any, parameters: Any, values_per_image: int) -> Any:
     """Apply `function` to chunks of images that are small enough to stay in the cache.
+
+    On a GPU, the whole batch is a single chunk.
 
     Args:
         function: Takes a chunk of the images, of shape (n, ...), and their parameters, and
@@ -33,28 +37,40 @@ def map_chunks(function: Callable, images: Any, parameters: Any, values_per_imag
     Returns:
         The results, of shape (N, ...).
     """
-    leaves = keras.tree.flatten(parameters)
-    present = [leaf for leaf in leaves if leaf is not None]
-    tensors = [ops.convert_to_tensor(tensor) for tensor in (images, *present)]
-
-    def of_chunk(images, *present):
-        remaining = iter(present)
-        of_images = [None if leaf is None else next(remaining) for leaf in leaves]
-        return function(images, keras.tree.pack_sequence_as(parameters, of_images))
-
+    of_chunk, tensors = _with_flat_arguments(function, images, parameters)
     if keras.backend.backend() == "torch":
         return _map_on_torch(of_chunk, tensors, values_per_image)
-    return distribution.per_device(
-        lambda *tensors: _map_in_graph(of_chunk, tensors, values_per_image), *tensors
-    )
+    map_ = _at_once if for_gpu() else functools.partial(_map_in_graph, values=values_per_image)
+    return distribution.per_device(lambda *tensors: map_(of_chunk, tensors), *tensors)
+
+
+def map_images(function: Callable, images: Any, parameters: Any) -> Any:
+    """Apply `function` to one image at a time, whose size may be unknown; on a GPU to all at once.
+
+    Args:
+        function: As in `map_chunks`.
+        images: Tensor of shape (N, ...).
+        parameters: As in `map_chunks`.
+
+    Returns:
+        The results, of shape (N, ...).
+    """
+    if for_gpu():
+        return function(images, parameters)
+    of_chunk, tensors = _with_flat_arguments(function, images, parameters)
+
+    def of_image(tensors):
+        return of_chunk(*(ops.expand_dims(tensor, 0) for tensor in tensors))[0]
+
+    return ops.map(of_image, tuple(tensors))
 
 
 def apply_in_order(order: Any, steps: Sequence[Callable], planes: Any, parameters: Any) -> Any:
     """Apply steps to each image in its own order.
 
     Args:
-        order: Indices into `steps`, integers of shape (N, number of steps). If compiled, all
-            images of the chunk must have the same order.
+        order: Indices into `steps`, integers of shape (N, number of steps). If compiled for a CPU,
+            all images of the chunk must have the same order.
         steps: Functions of (planes, parameters) that return planes.
         planes: Tensor of shape (N, C, H, W), a chunk of images as planes.
         parameters: A structure of tensors of shape (N, ...).
@@ -62,6 +78,8 @@ def apply_in_order(order: Any, steps: Sequence[Callable], planes: Any, parameter
     Returns:
         Planes of shape (N, C, H, W).
     """
+    if for_gpu():
+        return _apply_masked(order, steps, planes, parameters)
     if is_compiling(planes, order):
 
         def step(place, planes):
@@ -86,7 +104,7 @@ def where_selected(
 ) -> Any:
     """Apply `function` to the selected images and `otherwise` to the others.
 
-    PyTorch and compiled chunks compute only the function that each image needs.
+    On a CPU, PyTorch and compiled chunks compute only the function that each image needs.
 
     Args:
         selected: Booleans of shape (N,).
@@ -98,15 +116,16 @@ def where_selected(
     Returns:
         Images of shape (N, H, W, C).
     """
+    compiled = is_compiling(planes, selected)
+    if for_gpu() or not compiled and keras.backend.backend() != "torch":
+        selected = ops.reshape(selected, (-1, 1, 1, 1))
+        return ops.where(selected, function(planes, parameters), otherwise(planes))
     if keras.backend.backend() == "torch":
         results = otherwise(planes)
         rows = ops.convert_to_tensor(np.flatnonzero(ops.convert_to_numpy(selected)))
         if len(rows):
             results[rows] = function(planes[rows], parameters[rows])
         return results
-    if not is_compiling(planes, selected):
-        selected = ops.reshape(selected, (-1, 1, 1, 1))
-        return ops.where(selected, function(planes, parameters), otherwise(planes))
 
     def of_image(tensors):
         selected, planes, parameters = (ops.expand_dims(tensor, 0) for tensor in tensors)
@@ -115,59 +134,6 @@ def where_selected(
         )[0]
 
     return ops.map(of_image, (selected, planes, parameters))
-
-
-def scan_chunks(
-    function: Callable, carry: Any, tensors: tuple[Any, ...], chunk_size: Any
-) -> tuple[Any, Any]:
-    """Apply `function` to one chunk of rows after another, and carry a tensor along.
-
-    Args:
-        function: Takes the carry and a tuple with a chunk of each tensor, and returns the next
-            carry and a tensor with as many rows as the chunk.
-        carry: Initial carry, a tensor. Its shape must not change.
-        tensors: Tuple of tensors of shape (N, ...).
-        chunk_size: Number of rows per chunk, an integer or, on TensorFlow, a scalar tensor. The
-            last chunk may be smaller, or padded with zeros, whose results are dropped.
-
-    Returns:
-        The final carry, and the results, of shape (N, ...).
-    """
-    count = ops.shape(tensors[0])[0]
-    if isinstance(count, int) and isinstance(chunk_size, int) and count <= chunk_size:
-        return function(carry, tensors)
-    if keras.backend.backend() == "jax":
-        return _scan_on_jax(function, carry, tensors, chunk_size)
-    if keras.backend.backend() == "tensorflow":
-        return _scan_on_tensorflow(function, carry, tensors, chunk_size)
-    results = []
-    for start in range(0, count, chunk_size):
-        chunk = slice(start, start + chunk_size)
-        carry, result = function(carry, tuple(tensor[chunk] for tensor in tensors))
-        results.append(result)
-    return carry, ops.concatenate(results)
-
-
-def set_in_rows(matrix: Any, columns: Sequence[Any], value: float) -> Any:
-    """Set some entries of each row of a matrix.
-
-    Args:
-        matrix: Tensor of shape (N, M). On PyTorch it is changed in place.
-        columns: int32 tensors of shape (N,), each with the index of one entry per row.
-        value: Value to set the entries to.
-
-    Returns:
-        Tensor of shape (N, M).
-    """
-    if keras.backend.backend() == "torch":
-        row = ops.arange(len(matrix), dtype="int32")
-        for column in columns:
-            matrix[row, column] = value
-        return matrix
-    index = ops.expand_dims(ops.arange(ops.shape(matrix)[1], dtype="int32"), 0)  # (1, M)
-    for column in columns:
-        matrix = ops.where(index == ops.expand_dims(column, 1), value, matrix)
-    return matrix
 
 
 def clip(values: Any, lower: float, upper: float = math.inf) -> Any:
@@ -186,11 +152,44 @@ def clip(values: Any, lower: float, upper: float = math.inf) -> Any:
     return ops.maximum(values, lower) if upper == math.inf else ops.clip(values, lower, upper)
 
 
+def _with_flat_arguments(function, images, parameters):
+    """Return `function` as one of the tensors in a list, and the list."""
+    leaves = keras.tree.flatten(parameters)
+    present = [leaf for leaf in leaves if leaf is not None]
+
+    def with_flat_arguments(images, *present):
+        remaining = iter(present)
+        of_images = [None if leaf is None else next(remaining) for leaf in leaves]
+        return function(images, keras.tree.pack_sequence_as(parameters, of_images))
+
+    return with_flat_arguments, [ops.convert_to_tensor(tensor) for tensor in (images, *present)]
+
+
+def _at_once(function, tensors):
+    """Apply `function` to the whole batch; a TensorFlow graph compiles it with XLA."""
+    if keras.backend.backend() == "jax" or not is_compiling(*tensors):
+        return function(*tensors)
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=True, autograph=False)(*tensors)
+
+
+def _apply_masked(order, steps, planes, parameters):
+    """Apply all steps in every place, and keep the one that the order of each image has there."""
+    for place in range(order.shape[1]):
+        of_place = ops.reshape(order[:, place], (-1, 1, 1, 1))
+        results = [step(planes, parameters) for step in steps]
+        planes = results[-1]
+        for index, result in enumerate(results[:-1]):
+            planes = ops.where(of_place == index, result, planes)
+    return planes
+
+
 def _map_on_torch(function, tensors, values_per_image):
     import torch
 
     count, device = len(tensors[0]), tensors[0].device
-    if device.type == "cpu":
+    if not for_gpu():
         # Freeing a block of this size raises the threshold above which the C library returns
         # memory to the system, so that later steps reuse pages instead of requesting fresh ones.
         torch.empty(LARGE_BLOCK, dtype=torch.uint8)
@@ -210,14 +209,14 @@ def _map_on_torch(function, tensors, values_per_image):
     return results
 
 
-def _map_in_graph(function, tensors, values_per_image):
-    chunk_size = chunk_size_in_shards(_fitting_chunk_size(values_per_image))
+def _map_in_graph(function, tensors, values):
+    chunk_size = chunk_size_in_shards(_fitting_chunk_size(values))
     count = ops.shape(tensors[0])[0]
     if not is_compiling(*tensors):
         chunks = [slice(start, start + chunk_size) for start in range(0, count, chunk_size)]
         return ops.concatenate([function(*(tensor[c] for tensor in tensors)) for c in chunks])
     map_ = _map_on_jax if keras.backend.backend() == "jax" else _map_on_tensorflow
-    results = map_(function, _in_chunks(tensors, chunk_size))
+    results = map_(function, in_chunks(tensors, chunk_size))
     return ops.reshape(results, (-1, *results.shape[2:]))[:count]
 
 
@@ -248,7 +247,7 @@ def _map_on_tensorflow(function, chunks):
     )
 
 
-def _in_chunks(tensors, chunk_size):
+def in_chunks(tensors, chunk_size):
     """Return tensors of shape (chunks, chunk_size, ...), padded with zeros."""
     missing = -ops.shape(tensors[0])[0] % chunk_size
     if not isinstance(missing, int) or missing:
@@ -257,31 +256,3 @@ def _in_chunks(tensors, chunk_size):
             for tensor in tensors
         ]
     return tuple(ops.reshape(tensor, (-1, chunk_size, *tensor.shape[1:])) for tensor in tensors)
-
-
-def _scan_on_jax(function, carry, tensors, chunk_size):
-    import jax
-
-    carry, results = jax.lax.scan(function, carry, _in_chunks(tensors, chunk_size))
-    return carry, ops.reshape(results, (-1, *results.shape[2:]))[: len(tensors[0])]
-
-
-def _scan_on_tensorflow(function, carry, tensors, chunk_size):
-    """Scan like `keras.ops.scan`, but with results whose shape differs from the carry's."""
-    import tensorflow as tf
-
-    count = tf.shape(tensors[0])[0]
-    chunks = _in_chunks(tensors, tf.minimum(chunk_size, count))
-    number = tf.shape(chunks[0])[0]
-    shape: list[int] = []
-
-    def step(index, carry, results):
-        carry, result = function(carry, tuple(tensor[index] for tensor in chunks))
-        shape[:] = result.shape[1:]
-        return index + 1, carry, results.write(index, result)
-
-    results = tf.TensorArray(carry.dtype, number)
-    _, carry, results = tf.while_loop(
-        lambda index, *_: index < number, step, (0, carry, results), parallel_iterations=1
-    )
-    return carry, tf.reshape(results.stack(), (-1, *shape))[:count]

@@ -42,7 +42,7 @@ def _normalize(layer, call, inputs, training=None, mask=None):
         return call(inputs, training=training, mask=mask)
     import torch
 
-    channels_first = ops.cast(inputs, "float32").movedim(layer.axis, 1)
+    channels_first = inputs.movedim(layer.axis, 1)
     gamma, beta = (None if v is None else v.value for v in (layer.gamma, layer.beta))
     scaled, mean, inverse = torch.native_batch_norm(
         channels_first, gamma, beta, None, None, True, 0.0, layer.epsilon

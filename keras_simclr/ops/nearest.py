@@ -1,10 +1,9 @@
 """The most similar rows of a bank, in the form that is fastest on each device."""
 
-import functools
-
-import keras
 import numpy as np
 from keras import ops
+
+from keras_simclr.ops.forms import for_gpu
 
 BANK_CHUNK_SIZE = 8192  # rows compared at a time; on a CPU, a row of similarities fits its cache
 EPSILON = 1e-12
@@ -24,18 +23,7 @@ def most_similar(queries: np.ndarray, bank: np.ndarray, k: int) -> tuple[np.ndar
     Returns:
         Similarities and indices of the rows, NumPy arrays of shape (N, k), nearest first.
     """
-    return (_most_similar_on_cpu if on_cpu() else _most_similar_on_gpu)(queries, bank, k)
-
-
-@functools.cache
-def on_cpu() -> bool:
-    """Return whether the backend computes on a CPU."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.default_backend() == "cpu"
-    device = ops.zeros(()).device
-    return "cpu" in str(getattr(device, "type", device)).lower()
+    return (_most_similar_on_gpu if for_gpu() else _most_similar_on_cpu)(queries, bank, k)
 
 
 def _most_similar_on_cpu(queries, bank, k):

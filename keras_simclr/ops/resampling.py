@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_simclr.ops.forms import for_gpu
 from keras_simclr.ops.interpolation import Taps
 
 MIN_PIXELS = 2**14  # of an image; above, PyTorch is faster on chunks of each image
@@ -55,7 +56,7 @@ def banded(taps: Taps, size: Any) -> Any:
 
 
 def _is_faster_in_chunks(images):
-    if keras.backend.backend() != "torch" or images.device.type != "cpu":
+    if keras.backend.backend() != "torch" or for_gpu():
         return False
     return images.shape[1] * images.shape[2] > MIN_PIXELS
 

@@ -2,9 +2,12 @@
 
 import contextlib
 import random
+from typing import Any
 
 import keras
 import numpy as np
+
+from keras_simclr.ops.known_values import host_decides, on_host
 
 
 def derive_seed(*words):
@@ -26,6 +29,19 @@ def python_random(seed):
         yield
     finally:
         random.setstate(state)
+
+
+def uniform(shape: tuple, lower: float, upper: float, seed: keras.random.SeedGenerator) -> Any:
+    """Draw float32 numbers from [lower, upper), as `keras.random.uniform` does."""
+    if not host_decides():
+        return keras.random.uniform(shape, lower, upper, dtype="float32", seed=seed)
+    import torch
+
+    with on_host():
+        seed = int(sum(seed.next())) & 0xFFFFFFFF  # as Keras combines the two numbers
+    numbers = keras.ops.zeros(shape, dtype="float32")
+    numbers.uniform_(generator=torch.Generator(numbers.device).manual_seed(seed))
+    return (upper - lower) * numbers + lower
 
 
 def random_states():

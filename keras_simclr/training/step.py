@@ -11,6 +11,7 @@ from keras_simclr import distribution
 from keras_simclr.data.inspection import images_of
 from keras_simclr.keras_internals import calling, images_seen
 from keras_simclr.layers.views import draw_views, take_view_shard
+from keras_simclr.ops.known_values import counting, known_value, on_host
 from keras_simclr.training.micro_batches import embed_micro_batches
 
 
@@ -36,7 +37,9 @@ def train_on_views(model, keras_step, args):
         The result of `keras_step`. A batch of one image is skipped, as there is no other image to
         compare it with.
     """
-    return _run(model, keras_step, args, model.optimizer.iterations, 1)
+    iterations = model.optimizer.iterations
+    with counting(iterations):
+        return _run(model, keras_step, args, iterations, 1)
 
 
 def test_on_views(model, keras_step, args):
@@ -99,7 +102,8 @@ def _run(model, keras_step, args, counter, multiple):
     counter = next((value for variable, value in values if variable is counter), counter)
 
     def step():
-        inputs = StepInputs(images, ops.convert_to_tensor(counter) * multiple)
+        with on_host():
+            inputs = StepInputs(images, ops.convert_to_tensor(known_value(counter)) * multiple)
         with calling(model, functools.partial(embed_views, model)):
             return keras_step(*state, (inputs,))
 

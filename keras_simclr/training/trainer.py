@@ -24,6 +24,7 @@ from keras_simclr.keras_internals import (
 )
 from keras_simclr.losses import NTXentLoss
 from keras_simclr.ops.fast_layers import fast_layers
+from keras_simclr.ops.known_values import without_waiting
 from keras_simclr.training.compilation import RecipeCompiler, check_rate_callbacks
 from keras_simclr.training.pairs import compare_pairs, loss_of_collapsed_model, weights_while_finite
 from keras_simclr.training.run_settings import config_of, digest, run_settings
@@ -130,6 +131,7 @@ class Trainer(RecipeCompiler):
         with (
             distribution.training(self),
             fast_layers(self),
+            without_waiting(self.optimizer),
             end_of_data_expected(data.keras_steps),
             resumable(callbacks, run),
         ):

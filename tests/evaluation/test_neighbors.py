@@ -6,13 +6,14 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from keras_simclr.evaluation import nearest_neighbors
-from keras_simclr.ops import nearest
+from keras_simclr.ops import forms, nearest
 
 
-@pytest.fixture(params=["CPU", "GPU"])
-def form(request, monkeypatch):
+@pytest.fixture(params=["cpu", "gpu"])
+def form(request):
     """Take the form for this device; both run on any."""
-    monkeypatch.setattr(nearest, "on_cpu", lambda: request.param == "CPU")
+    with forms.form(request.param):
+        yield
 
 
 @pytest.fixture

@@ -78,3 +78,13 @@ def test_the_layer_is_keras_own_again_afterwards():
     with fast_layers(model):
         assert ("call" in vars(model.layers[0])) == (keras.backend.backend() == "torch")
     assert "call" not in vars(model.layers[0])
+
+
+def test_bfloat16_is_normalized_without_copies_in_float32(rng, gradient):
+    images = rng.normal(20, 2, (16, 6, 5, 4)).astype("float32")
+    expected = results(model_of(), images, gradient, contextlib.nullcontext())
+    model = model_of(dtype="mixed_bfloat16")
+    found = results(model, images, gradient, fast_layers(model))
+    for weight, wanted in zip(found[2:], expected[2:], strict=True):
+        np.testing.assert_allclose(weight, wanted, rtol=0.01)
+    np.testing.assert_allclose(found[0].astype("float32"), expected[0], atol=0.1)

@@ -1,0 +1,51 @@
+"""What makes PyTorch wait for a GPU: values that the host reads or copies one by one."""
+
+import contextlib
+import types
+from typing import Any
+
+import keras
+
+from keras_simclr.keras_internals.layers import replaced
+
+
+def version_of(tensor: Any) -> int:
+    """Return a number that changes whenever a PyTorch tensor is written to."""
+    return tensor._version
+
+
+@contextlib.contextmanager
+def scalars_made_on_device():
+    """Let Keras on PyTorch make scalar tensors with a kernel, not by a copy, which waits."""
+    import torch
+    from keras.src.backend.torch import core
+
+    def as_tensor(value, dtype=None, device=None):
+        if isinstance(value, (bool, int, float)):
+            return torch.full((), value, dtype=dtype, device=device)
+        return torch.as_tensor(value, dtype=dtype, device=device)
+
+    module = types.ModuleType("torch")
+    vars(module).update(vars(torch), as_tensor=as_tensor, __getattr__=lambda n: getattr(torch, n))
+    core.torch = module
+    try:
+        yield
+    finally:
+        core.torch = torch
+
+
+def scheduled_on_host(optimizer, step):
+    """Return a context in which a learning rate schedule is computed on the CPU.
+
+    Args:
+        optimizer: Keras optimizer.
+        step: Function that returns the number of the step, an integer.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+
+    def rate():
+        with keras.device("cpu"):
+            value = float(inner._learning_rate(step()))
+        return keras.ops.convert_to_tensor(value, "float32")
+
+    return replaced(inner, "_get_current_learning_rate", rate)
