@@ -9,7 +9,7 @@ export CUDA_VISIBLE_DEVICES ?=
 TESTS := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
 	tests/test_examples.py tests
 
-.PHONY: help demo test test-extras coverage faults check docs
+.PHONY: help demo test test-extras coverage faults gpu-bench check docs
 
 help:
 	@echo "make demo         pretrain on digits, fine-tune on a few labels, compare (KERAS_BACKEND=$(KERAS_BACKEND))"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-extras  the tests that need keras-cv, keras-hub or export runtimes, once it has installed them"
 	@echo "make coverage     the lines that the tests run (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make faults       runs killed 100 times at random moments, on each backend"
+	@echo "make gpu-bench    speed and accuracy on a GPU, beside published figures (PYTHON=..., ARGUMENTS=...)"
 	@echo "make check        ruff and mypy"
 	@echo "make docs         docs/ and the API as a site, in site/"
 
@@ -51,6 +52,11 @@ faults: $(VENV)/installed
 	@for backend in $(BACKENDS); do \
 		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTHON) tests/faults/kill_runs.py || exit 1; \
 	done
+
+# All GPUs are visible unless CUDA_VISIBLE_DEVICES was set by the user; PYTHON may be another one.
+gpu-bench: $(if $(filter file,$(origin PYTHON)),$(VENV)/installed)
+	$(if $(filter file,$(origin CUDA_VISIBLE_DEVICES)),env -u CUDA_VISIBLE_DEVICES) \
+		$(PYTHON) benchmarks/gpu.py $(ARGUMENTS)
 
 check: $(VENV)/installed
 	$(PYTHON) -m ruff check .

@@ -26,6 +26,7 @@ from keras_simclr.optimizers import warmup_cosine
 BATCH_SIZE = 256
 TEMPERATURE = 0.5
 SCRATCH_RATES = (1e-3, 3e-3)
+PER_CLASS = 1000, 1500, 2000  # where the images for pretraining, recipes and reports end
 FEW_STEPS = 300  # default number of steps of `fine_tune`
 
 
@@ -66,13 +67,14 @@ def evaluate(model, bank, test):
     """Return kNN (k=200, temperature 0.1) and linear accuracy of the features in per cent."""
     h_bank, h_test = (model.predict(images, verbose=0) for images, _ in (bank, test))
     linear = linear_probe(h_bank, bank[1]).score(h_test, test[1])
-    knn = knn_accuracy(h_bank, bank[1], h_test, test[1], k=200, temperature=0.1)
+    k = min(200, len(h_bank))
+    knn = knn_accuracy(h_bank, bank[1], h_test, test[1], k=k, temperature=0.1)
     return {"knn": round(100 * knn, 2), "linear": round(100 * linear, 2)}
 
 
 def few_labels(model, untrained, bank, test, fraction):
     """Print accuracy after fine-tuning with a fraction of the labels, and from scratch."""
-    per_class = round(fraction * 1000)
+    per_class = round(fraction * PER_CLASS[0])
     chosen = np.concatenate([np.flatnonzero(bank[1] == c)[:per_class] for c in range(10)])
     labeled = bank[0][chosen], bank[1][chosen]
 
@@ -91,7 +93,7 @@ def few_labels(model, untrained, bank, test, fraction):
     print(json.dumps(row), flush=True)
 
 
-def main():
+def main(arguments=None):
     """Run one pretraining."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
@@ -104,11 +106,11 @@ def main():
     parser.add_argument("--adamw", type=float, nargs=2, metavar=("RATE", "DECAY"))
     parser.add_argument("--lars", type=float, nargs=2, metavar=("RATE", "DECAY"))
     parser.add_argument("--warmup", type=float, default=0.0, help="fraction of the steps")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     warnings.filterwarnings("ignore", message="This model was not pretrained")
 
-    bank = load(options.folder, 0, 1000)
-    test = load(options.folder, *((1500, 2000) if options.report else (1000, 1500)))
+    bank = load(options.folder, 0, PER_CLASS[0])
+    test = load(options.folder, *(PER_CLASS[1:] if options.report else PER_CLASS[:2]))
     keras.utils.set_random_seed(options.seed)
 
     def untrained():

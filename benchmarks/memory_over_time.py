@@ -16,6 +16,7 @@ from memory_use import MIB
 
 from keras_simclr import SimCLR
 
+STEPS_PER_EPOCH, EPOCHS, FITS, MODELS = 250, 8, 20, 30
 IMAGES = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3)).astype("uint8")
 
 
@@ -49,27 +50,28 @@ class EveryEpoch(keras.callbacks.Callback):
     """Report after every epoch."""
 
     def on_epoch_end(self, epoch, logs=None):
-        """Report after an epoch of 250 steps."""
-        report("steps", 250 * (epoch + 1))
+        """Report after an epoch."""
+        report("steps", STEPS_PER_EPOCH * (epoch + 1))
 
 
 def steps():
     """Train one model for 2,000 steps."""
-    options = {"epochs": 8, "steps_per_epoch": 250, "batch_size": 16, "verbose": 0}
+    plan = {"epochs": EPOCHS, "steps_per_epoch": STEPS_PER_EPOCH}
+    options = {**plan, "batch_size": 16, "verbose": 0}
     new_model().fit(IMAGES, callbacks=[EveryEpoch()], **options)
 
 
 def fits():
     """Fit one model 20 times."""
     model = new_model()
-    for number in range(20):
+    for number in range(FITS):
         model.fit(IMAGES, batch_size=16, verbose=0)
         report("fits", number + 1)
 
 
 def models():
     """Make and fit 30 models, one at a time."""
-    for number in range(30):
+    for number in range(MODELS):
         new_model().fit(IMAGES, batch_size=16, verbose=0)
         report("models", number + 1)
 

@@ -132,6 +132,12 @@ def backbone():
     return tiny_backbone()
 
 
+@pytest.fixture(name="tiny_backbone")
+def tiny_backbone_fixture():
+    """Return the function that makes the tiny backbone."""
+    return tiny_backbone
+
+
 @pytest.fixture(scope="session")
 def make_model():
     """Return a function that makes a small SimCLR model, the same each time.
