@@ -94,7 +94,7 @@ class LabeledData:
         )
 
     def one_pass(self):
-        """Return an iterator over the untransformed batches of one pass, also the last short one."""
+        """Return an iterator over the untransformed batches of one pass, the last one included."""
         if self.is_array:
             return iterate_batches(self._in_order(None, drop_remainder=False))
         return ([to_numpy(array) for array in batch] for batch in iterate_batches(self.source))
