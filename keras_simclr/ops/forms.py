@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from keras_simclr import distribution
 
-_chosen = contextvars.ContextVar("whether the form for GPUs was chosen", default=None)
+_chosen: contextvars.ContextVar[bool | None] = contextvars.ContextVar("is_for_gpu", default=None)
 
 
 def for_gpu() -> bool:
