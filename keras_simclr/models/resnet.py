@@ -30,6 +30,7 @@ MIN_BOTTLENECK_DEPTH = 50
 STEMS = ("auto", "cifar", "imagenet")
 STYLES = ("simclr", "torchvision", "solo-learn")
 STEM_CHANNELS = 64  # at width 1
+MULTIPLE = 8  # of channels: PyTorch's convolutions on a CPU crash in the gradient of 4
 NAME = re.compile(r"resnet(\d+)(?:_(\d+(?:\.\d+)?)x)?")
 MIN_SQUEEZED_WIDTH = 32
 
@@ -46,8 +47,8 @@ class ResNet:
     Args:
         depth: 10, 18, 34, 50, 101, 152 or 200. From 50 on, the blocks are bottlenecks. 10 is not in
             the papers: one block per stage.
-        width: Positive number that multiplies the channels of every layer, such as 2 or 0.5; 64 of
-            it must be an integer. Defaults to 1.
+        width: Positive multiple of 1/8 that multiplies the channels of every layer, such as 2 or
+            0.5. Defaults to 1.
         sk_ratio: Width of the selective kernels' squeeze relative to that of their block, in
             [0, 1]; 0.0625 in the second paper. Above 0, the network also has the stem and the
             shortcuts of ResNet-D; at depths 18 and 34 it has only those, as in the authors' code.
@@ -98,10 +99,10 @@ class ResNet:
             object.__setattr__(self, "normalization", checked)
         check_choice("depth", self.depth, tuple(BLOCKS_PER_STAGE))
         check_positive("width", self.width)
-        if (STEM_CHANNELS * self.width) % 2:
+        if (STEM_CHANNELS * self.width) % MULTIPLE:
             raise ValueError(
-                "`width` must give the layers an even number of channels, a multiple of 1/32. "
-                f"Received: width={self.width!r}."
+                f"`width` must be a multiple of 1/{STEM_CHANNELS // MULTIPLE}, so that layers have "
+                f"a multiple of {MULTIPLE} channels. Received: width={self.width!r}."
             )
         check_number("sk_ratio", self.sk_ratio, 0, 1)
         check_choice("stem", self.stem, STEMS)

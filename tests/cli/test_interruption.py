@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-NARROW = "resnet10_0.0625x"  # a stem of 4 channels
+NARROW = "resnet10_0.125x"
 
 
 @pytest.fixture

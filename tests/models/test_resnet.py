@@ -392,9 +392,11 @@ def test_an_unknown_depth_is_refused(depth):
         ResNet(depth)
 
 
-@pytest.mark.parametrize("width", [0, -1, "2", float("nan"), 0.01, 1 / 64])
-def test_a_width_without_an_even_number_of_channels_is_refused(width):
-    with pytest.raises(ValueError, match="`width` must .*positive|even.* Received: width="):
+@pytest.mark.parametrize("width", [0, -1, "2", float("nan"), 0.01, 1 / 16])
+def test_a_width_without_a_multiple_of_8_channels_is_refused(width):
+    with pytest.raises(
+        ValueError, match="`width` must .*positive|multiple of 1/8.* Received: width="
+    ):
         ResNet(50, width=width)
 
 
