@@ -16,7 +16,7 @@ def command(tmp_path):
     (tmp_path / "images").mkdir()
     for index, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3))):
         Image.fromarray(pixels.astype("uint8")).save(tmp_path / "images" / f"{index}.png")
-    options = ["--out", tmp_path / "run", "--epochs", "60", "--backbone", NARROW]
+    options = ["--out", tmp_path / "run", "--epochs", "20", "--backbone", NARROW]
     arguments = ["pretrain", tmp_path / "images", *options, "--batch-size", "8"]
     return [sys.executable, "-m", "keras_simclr", *map(str, arguments)], tmp_path / "run"
 
@@ -25,7 +25,7 @@ def test_the_same_command_resumes_a_process_after_ctrl_c(command):
     command, run = command
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
-            if line.startswith("epoch 2 of 60"):
+            if line.startswith("epoch 2 of 20"):
                 os.kill(process.pid, signal.SIGINT)
                 break
         said = process.stderr.read()
@@ -33,5 +33,5 @@ def test_the_same_command_resumes_a_process_after_ctrl_c(command):
     assert "Traceback" not in said and not (run / "model.keras").exists()
     resumed = subprocess.run(command, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
-    assert "epoch 60 of 60" in resumed.stderr and "epoch 2 of 60" not in resumed.stderr
-    assert len((run / "history.csv").read_text().splitlines()) == 61
+    assert "epoch 20 of 20" in resumed.stderr and "epoch 2 of 20" not in resumed.stderr
+    assert len((run / "history.csv").read_text().splitlines()) == 21
