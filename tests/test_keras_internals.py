@@ -422,3 +422,39 @@ def test_an_optimizer_takes_its_scheduled_rate_from_a_method_that_can_be_replace
         optimizer.apply([keras.ops.ones(1)], [variable])
     assert keras.ops.convert_to_numpy(variable.value).tolist() == [-0.5]
     assert float(optimizer.learning_rate) == pytest.approx(0.9)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's loaders")
+def test_keras_makes_its_loaders_by_a_function_that_can_be_replaced():
+    import torch
+
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    dataset = keras.utils.PyDataset
+    Ones = type(
+        "Ones", (dataset,), {"__len__": lambda _: 1, "__getitem__": lambda *_: np.ones((1, 2))}
+    )
+    before = torch.get_rng_state()
+    with keras_internals.own_loader_seeds():
+        model.predict(Ones(), verbose=0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_nothing_keeps_the_callbacks_of_a_fit_that_failed():
+    class Failing(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            assert keras_internals.when_fit_ends(lambda: ended.append(1)) is not None
+
+        def on_epoch_begin(self, epoch, logs=None):
+            assert not ended
+            raise OSError("broken")
+
+    ended: list = []
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    with pytest.raises(OSError, match="broken"):
+        model.fit(np.ones((1, 2)), np.ones(1), verbose=0, callbacks=[Failing()])
+    assert ended == [1]
+
+
+def test_outside_of_a_fit_nothing_ends():
+    assert keras_internals.when_fit_ends(print) is None

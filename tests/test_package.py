@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -236,6 +237,7 @@ def test_every_public_name_is_documented():
 def test_every_keras_object_is_registered_for_saving():
     bases = (keras.layers.Layer, keras.losses.Loss, keras.optimizers.Optimizer)
     parts = {
+        "LoggedMetrics",
         "RecipeCompiler",
         "Trainer",
         "FineTuner",
@@ -246,3 +248,9 @@ def test_every_keras_object_is_registered_for_saving():
         if inspect.isclass(value) and issubclass(value, bases) and value.__name__ not in parts:
             registered = keras.saving.get_registered_name(value)
             assert registered == f"keras_simclr>{value.__name__}", name
+
+
+@pytest.mark.parametrize("kind", [DeprecationWarning, PendingDeprecationWarning, FutureWarning])
+def test_what_keras_deprecates_fails_the_tests(kind):
+    with pytest.raises(kind, match="later"):
+        warnings.warn("will be removed later", kind, stacklevel=1)

@@ -2,7 +2,7 @@
 
 import datetime
 import functools
-import time
+import weakref
 from pathlib import Path
 
 import keras
@@ -18,16 +18,14 @@ from keras_simclr.callbacks.run_state import (
     first_nonfinite,
     get_random_states,
     get_state,
-    plain_config,
+    optimizer_config,
     set_callback_states,
     set_variables,
 )
+from keras_simclr.callbacks.save_times import SaveTimes
 from keras_simclr.callbacks.terminate_on_nonfinite import CURE
-from keras_simclr.keras_internals import set_initial_epoch
+from keras_simclr.keras_internals import set_initial_epoch, when_fit_ends
 from keras_simclr.ops.seeds import set_random_states
-from keras_simclr.validation import is_integer
-
-RATE_CALLBACKS = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
 
 
 class BackupAndRestore(keras.callbacks.Callback):
@@ -73,7 +71,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         delete_checkpoint: bool = True,
     ) -> None:
         super().__init__()
-        _check_save_freq(save_freq)
+        self._times = SaveTimes(save_freq)
         self.backup_dir = Path(backup_dir)
         self.save_freq = save_freq
         self.delete_checkpoint = delete_checkpoint
@@ -81,12 +79,15 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._interruption = Interruption()
         self._run: Run | None = None
         self._others: list = []
+        self._at_end: weakref.finalize | None = None
         self._reset()
 
     def _reset(self):
         self._settings, self._restored, self._random_states = None, None, None
-        self._epochs, self._history, self._has_saved = [], {}, False
-        self._position, self._saved_at = (0, 0), time.monotonic()
+        self._epochs, self._history = [], {}
+        self.has_restored, self._has_saved = False, False
+        self._position = (0, 0)
+        self._times.start()
 
     @property
     def epochs_done(self):
@@ -100,8 +101,7 @@ class BackupAndRestore(keras.callbacks.Callback):
     def describe(self, run, others):
         """Lock the folder for a `Run` of this package, and set it and its other callbacks."""
         self._run, self._others = run, others
-        if distribution.is_main_process():
-            self._folder.acquire()
+        self._lock_folder()
 
     def on_train_begin(self, logs=None):
         """Restore the newest backup, if there is one."""
@@ -109,10 +109,12 @@ class BackupAndRestore(keras.callbacks.Callback):
         set_initial_epoch(self.model, None)
         self._one_process = distribution.num_processes() == 1
         self._check_support()
+        self._forget_end()
+        self._at_end = when_fit_ends(self.close)
         try:
-            self._acquire()
-            if self._folder.positions():
-                self._restore(*self._folder.read_newest())
+            if self._acquire():
+                with distribution.failing_together():
+                    self._restore(*self._folder.read_newest())
             elif self._run:
                 self._position = (self._run.initial_epoch, 0)
                 self._save()
@@ -123,18 +125,26 @@ class BackupAndRestore(keras.callbacks.Callback):
             self._interruption.start()
 
     def _acquire(self):
-        """Lock the folder, and take down what a resumed run must have in common with this one."""
-        if distribution.is_main_process():
-            self._folder.acquire()
-        optimizer = plain_config(self.model.optimizer.get_config())
-        if any(isinstance(callback, RATE_CALLBACKS) for callback in self._others):
-            optimizer.pop("learning_rate")  # it changes in the run, and is in the state
+        """Lock the folder, set what a resumed run must share; return whether there is a backup."""
+        self._lock_folder()
+        optimizer = optimizer_config(self.model.optimizer, self._others)
         self._settings = {**(self._run.settings() if self._run else {}), "optimizer": optimizer}
-        if not distribution.same_on_all_processes(self.epochs_done):
+        positions = self._folder.positions()  # before another process can save the first one
+        if not distribution.same_on_all_processes(max(positions, default=(0, 0))[0]):
             raise ValueError(
                 "All processes must see the same backup. Received: a different number of epochs "
                 f"in `{self.backup_dir}` of another process. Choose a folder that they all share."
             )
+        return bool(positions)
+
+    def _forget_end(self):
+        if self._at_end:
+            self._at_end.detach()
+
+    def _lock_folder(self):
+        with distribution.failing_together():
+            if distribution.is_main_process():
+                self._folder.acquire()
 
     def _check_support(self):
         if self.save_freq != "epoch" and not (self._run and self._one_process):
@@ -162,10 +172,10 @@ class BackupAndRestore(keras.callbacks.Callback):
             model.optimizer.build(model.trainable_variables)
         check_shapes(model, arrays)
         set_variables(model, arrays, metrics=False)
-        self._restored = arrays, record
+        self._restored, self.has_restored = (arrays, record), True
         self._position, self._has_saved = (epochs, step), True
         self._epochs, self._history = record["epochs"], record["history"]
-        # A run that a callback has stopped does not begin another epoch.
+        # One that a callback has stopped begins no other epoch.
         set_initial_epoch(model, self.params["epochs"] if record["stopped"] else epochs)
         if not step:  # otherwise in `on_epoch_begin`, after that of the other callbacks
             set_callback_states(self._others, record["callbacks"], arrays)
@@ -211,15 +221,10 @@ class BackupAndRestore(keras.callbacks.Callback):
             set_random_states(self._random_states)
             self._random_states = None
         epoch, last = self._position
-        if batch > last and (self._interruption.received or self._is_due(batch, last)):
+        if batch > last and (self._interruption.received or self._times.is_due(batch, last)):
             self._position = (epoch, batch)
             self._save()
         self._stop_if_interrupted()
-
-    def _is_due(self, batch, last):
-        if isinstance(self.save_freq, datetime.timedelta):
-            return time.monotonic() - self._saved_at >= self.save_freq.total_seconds()
-        return self.save_freq != "epoch" and batch // self.save_freq > last // self.save_freq
 
     def on_epoch_end(self, epoch, logs=None):
         """Save a backup of the complete epoch."""
@@ -233,13 +238,16 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     def _save(self):
         """Write a backup of the current position."""
-        self._saved_at, self._has_saved = time.monotonic(), True
-        if not distribution.joins_saving():
-            return
-        arrays, state = get_state(self.model, self._others, self._one_process)
+        self._times.start()
+        self._has_saved = True
+        joins = distribution.joins_saving()
+        found = get_state(self.model, self._others, self._one_process) if joins else ()
+        with distribution.failing_together():
+            if distribution.is_main_process():
+                self._write(*found)
+
+    def _write(self, arrays, state):
         self._check_finite(arrays)
-        if not distribution.is_main_process():
-            return
         epoch, step = self._position
         record = {
             "epoch": epoch,
@@ -273,28 +281,18 @@ class BackupAndRestore(keras.callbacks.Callback):
         if self._restored:
             self._set_history()
         distribution.barrier()
-        if self.delete_checkpoint and distribution.is_main_process():
-            self._folder.delete()
-        self.close()
-        distribution.barrier()
+        with distribution.failing_together():
+            if self.delete_checkpoint and distribution.is_main_process():
+                self._folder.delete()
+            self.close()
         if self._interruption.received:
             self._interruption.deliver("Interrupted after the last epoch.")
 
     def close(self):
         """Unlock the folder, and give Ctrl-C and later fits their usual behavior back."""
         self._interruption.stop()
+        self._forget_end()
         self._folder.release()
         if self.model is not None:
             set_initial_epoch(self.model, None)
         self._run, self._others = None, []
-
-
-def _check_save_freq(save_freq):
-    if isinstance(save_freq, datetime.timedelta) and save_freq > datetime.timedelta(0):
-        return
-    if save_freq == "epoch" or (is_integer(save_freq) and save_freq > 0):
-        return
-    raise ValueError(
-        '`save_freq` must be "epoch", a positive number of steps, or a positive '
-        f"`datetime.timedelta`. Received: save_freq={save_freq!r}."
-    )

@@ -4,6 +4,7 @@ import contextlib
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -25,6 +26,23 @@ def find_backup(callbacks: list) -> BackupAndRestore | None:
             f"A run has one `BackupAndRestore`. Received: {len(found)} of them. Remove all but one."
         )
     return found[0] if found else None
+
+
+@contextlib.contextmanager
+def adopted_seed(model: Any, backup: BackupAndRestore | None) -> Iterator[None]:
+    """Let a `SimCLR` take the seed of a backup, unless it was given one.
+
+    A built model has its own seed again if its run is refused in the context.
+    """
+    seed, was_built = model.seed, model.built
+    record = backup.newest_record() if backup is not None and model.seed_is_drawn else None
+    model.seed = record["settings"]["seed"] if record else seed
+    try:
+        yield
+    except BaseException:
+        if was_built and not (backup and backup.has_restored):
+            model.seed = seed
+        raise
 
 
 @contextlib.contextmanager

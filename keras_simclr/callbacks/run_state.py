@@ -13,6 +13,7 @@ from keras import ops
 from keras_simclr.keras_internals import CALLBACK_STATE, EpochStart
 from keras_simclr.ops.seeds import random_states
 
+RATE_CALLBACKS = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
 IGNORED_KEYS = {"name", "keras_history", "input_layers", "output_layers", "shared_object_id"}
 
 
@@ -188,6 +189,14 @@ def check_settings(path, record, settings, sample):
             "the dataset a seed.",
             stacklevel=2,
         )
+
+
+def optimizer_config(optimizer: Any, callbacks: list) -> dict[str, Any]:
+    """Return the config of an optimizer, without a learning rate that one of the callbacks sets."""
+    config = plain_config(optimizer.get_config())
+    if any(isinstance(callback, RATE_CALLBACKS) for callback in callbacks):
+        config.pop("learning_rate")  # it changes in the run, and is in the state
+    return config
 
 
 def plain_config(config: Any) -> Any:

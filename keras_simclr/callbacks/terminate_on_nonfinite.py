@@ -48,7 +48,8 @@ temperature, or look for damaged images. The last checkpoint is from before.
         if self._one_process and time.monotonic() - self._checked_at > SECONDS:
             self._check_steps()
             self._checked_at = time.monotonic()
-        self._steps += self.model.steps_per_execution
+        ends = batch + self.model.steps_per_execution
+        self._steps = min(ends, self.params.get("steps") or ends)
 
     def on_test_begin(self, logs=None):
         """Raise an ArithmeticError before validation, which resets the metrics."""

@@ -11,6 +11,7 @@ import importlib
 import keras
 
 from keras_simclr.distribution.agreement import broadcast_number as broadcast_number
+from keras_simclr.distribution.agreement import failing_together as failing_together
 from keras_simclr.distribution.agreement import num_processes as num_processes
 from keras_simclr.distribution.agreement import same_on_all_processes as same_on_all_processes
 from keras_simclr.distribution.checks import check_strategy as check_strategy

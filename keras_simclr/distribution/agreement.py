@@ -1,5 +1,7 @@
 """Agreement between processes."""
 
+import contextlib
+
 from keras_simclr import distribution
 
 
@@ -16,3 +18,25 @@ def broadcast_number(number):
 def same_on_all_processes(number):
     """Return whether `number` is the same in all processes."""
     return len(set(distribution.process_all_gather(number))) == 1
+
+
+@contextlib.contextmanager
+def failing_together():
+    """Let an error in the context, in one process, be an error in all.
+
+    All processes must enter the context, in which they do not communicate.
+
+    Raises:
+        RuntimeError: If there was an error in another process only.
+    """
+    try:
+        yield
+    except BaseException:
+        distribution.process_all_gather(1)
+        raise
+    failed = distribution.process_all_gather(0)
+    if any(failed):
+        raise RuntimeError(
+            "All processes must be able to continue. Received: an error in process "
+            f"{failed.index(1)}, which its own output describes. Repair that, and start all again."
+        )

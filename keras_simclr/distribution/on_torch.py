@@ -10,6 +10,7 @@ import torch
 from torch import distributed
 
 from keras_simclr.distribution.batch_norm import synchronized
+from keras_simclr.keras_internals import own_loader_seeds
 
 if "LOCAL_RANK" in os.environ and torch.cuda.is_available():
     torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # before any layer creates weights
@@ -24,8 +25,8 @@ def initialize():
 
 
 def scope():
-    """Return a function that returns a context: a process group needs none."""
-    return contextlib.nullcontext
+    """Return a function that returns a context, which leaves PyTorch's generator alone."""
+    return own_loader_seeds
 
 
 def has_accelerator():

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_simclr.keras_internals import own_loader_seeds
 from keras_simclr.ops.digest import digest
 
 
@@ -62,7 +63,9 @@ def unchanged(model: keras.Model) -> Iterator[None]:
 
 def _embed(model, images):
     # An empty `CallbackList`, as Keras would replace `model.history`.
-    features = model.predict(images, verbose=0, callbacks=keras.callbacks.CallbackList())
+    callbacks = keras.callbacks.CallbackList()
+    with own_loader_seeds():
+        features = model.predict(images, verbose=0, callbacks=callbacks)
     return np.asarray(features, "float32")
 
 

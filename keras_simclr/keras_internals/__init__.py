@@ -13,7 +13,9 @@ from keras_simclr.keras_internals.fitting import epochs_starting_at as epochs_st
 from keras_simclr.keras_internals.fitting import flatten_metrics as flatten_metrics
 from keras_simclr.keras_internals.fitting import images_seen as images_seen
 from keras_simclr.keras_internals.fitting import is_multi_worker as is_multi_worker
+from keras_simclr.keras_internals.fitting import own_loader_seeds as own_loader_seeds
 from keras_simclr.keras_internals.fitting import set_initial_epoch as set_initial_epoch
+from keras_simclr.keras_internals.fitting import when_fit_ends as when_fit_ends
 from keras_simclr.keras_internals.layers import SEED_STATE as SEED_STATE
 from keras_simclr.keras_internals.layers import batch_norm_moments as batch_norm_moments
 from keras_simclr.keras_internals.layers import (

@@ -1,8 +1,10 @@
 """How Keras' `fit` runs: epochs, callbacks, `call`, losses, metrics."""
 
 import contextlib
+import sys
 import threading
 import warnings
+import weakref
 
 import keras
 
@@ -71,6 +73,26 @@ def flatten_metrics(model, logs):
 def set_initial_epoch(model, epoch):
     """Set the epoch at which the current `fit` starts; None leaves it to `initial_epoch`."""
     model._initial_epoch = epoch
+
+
+def when_fit_ends(function):
+    """Call a function when the `fit` ends that calls this from `on_train_begin`, even by an error.
+
+    Keras calls no callback after an error, but nothing else keeps its list of callbacks.
+
+    Args:
+        function: Function without arguments.
+
+    Returns:
+        A `weakref.finalize`, or None outside of a `fit`.
+    """
+    frame = sys._getframe(1)  # not this one, which would refer to itself
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, keras.callbacks.CallbackList):
+            return weakref.finalize(owner, function)
+        frame = frame.f_back
+    return None
 
 
 class EpochStart:
@@ -164,6 +186,32 @@ def end_of_data_expected(steps):
         if steps is None:
             warnings.filterwarnings("ignore", "Your input ran out of data", UserWarning)
         yield
+
+
+@contextlib.contextmanager
+def own_loader_seeds():
+    """Let Keras' `DataLoader`s on PyTorch draw their seeds from a generator of their own.
+
+    They draw one per epoch, which nothing uses, from the global generator.
+    """
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+    from keras.src.trainers.data_adapters import data_adapter_utils
+
+    make_loader = data_adapter_utils.get_torch_dataloader
+
+    def make_loader_with_generator(iterable):
+        loader = make_loader(iterable)
+        loader.generator = torch.Generator()
+        return loader
+
+    data_adapter_utils.get_torch_dataloader = make_loader_with_generator
+    try:
+        yield
+    finally:
+        data_adapter_utils.get_torch_dataloader = make_loader
 
 
 def is_multi_worker(strategy):

@@ -54,8 +54,9 @@ def new_model_like(model: keras.Model, seed: int) -> keras.Model:
 
 def copy_layer_onto(layer, inputs):
     """Apply a copy of a built layer, with its weights, to symbolic `inputs`."""
-    copy = layer.__class__.from_config(layer.get_config())
-    outputs = copy(inputs)
+    with python_random(0), zero_initial_weights():
+        copy = layer.__class__.from_config(layer.get_config())
+        outputs = copy(inputs)
     copy.set_weights(layer.get_weights())
     return outputs
 

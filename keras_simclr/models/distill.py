@@ -11,7 +11,7 @@ from keras_simclr import distribution
 from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
 from keras_simclr.callbacks.resuming import find_backup
 from keras_simclr.data.prepare_distillation import UNLABELED, prepare_distillation_data
-from keras_simclr.keras_internals import EpochStart, flatten_layers
+from keras_simclr.keras_internals import EpochStart, flatten_layers, own_loader_seeds
 from keras_simclr.layers.fine_tuning_views import fine_tuning_views
 from keras_simclr.models.classifier import build_classifier
 from keras_simclr.models.copying import new_model_like
@@ -256,7 +256,7 @@ def _compiled(teacher_logits, student, loss, student_loss_weight, optimizer):
 
 
 def _fit(distiller, dataset, callbacks, epochs, verbose):
-    with fast_layers(distiller):
+    with fast_layers(distiller), own_loader_seeds():
         return distiller.fit(
             dataset,
             epochs=epochs,

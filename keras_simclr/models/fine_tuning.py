@@ -7,7 +7,7 @@ import keras
 
 from keras_simclr import distribution
 from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
-from keras_simclr.callbacks.resuming import find_backup, resumable
+from keras_simclr.callbacks.resuming import adopted_seed, find_backup, resumable
 from keras_simclr.callbacks.run_state import Run, plain_config
 from keras_simclr.data.array_dataset import split_array
 from keras_simclr.data.epoch_dataset import weakly
@@ -128,71 +128,71 @@ class FineTuner(keras.Model):
         if epochs is not None:
             check_positive_integer("epochs", epochs, min_=0)
         callbacks = list_callbacks(callbacks)
-        self.adopt_seed(find_backup(callbacks))
-        if validation_split:
-            (x, y, sample_weight), validation_data = split_array(
-                x, validation_split, y, sample_weight
-            )
-        labeled = prepare_labeled_data(
-            x,
-            y,
-            sample_weight,
-            self.value_range,
-            num_classes=num_classes,
-            multi_label=multi_label,
-            batch_size=batch_size,
-            steps_per_epoch=steps_per_epoch,
-            min_steps=1 if epochs is not None or freeze_backbone else STEPS_PER_EPOCH,
-            seed=self.sub_seed("labels") if shuffle else None,
-        )
-        if validation_data is not None:
-            validation_data = prepare_validation_data(
-                validation_data,
-                labeled,
+        with adopted_seed(self, find_backup(callbacks)):
+            if validation_split:
+                (x, y, sample_weight), validation_data = split_array(
+                    x, validation_split, y, sample_weight
+                )
+            labeled = prepare_labeled_data(
+                x,
+                y,
+                sample_weight,
                 self.value_range,
-                validation_batch_size or labeled.batch_size,
+                num_classes=num_classes,
                 multi_label=multi_label,
+                batch_size=batch_size,
+                steps_per_epoch=steps_per_epoch,
+                min_steps=1 if epochs is not None or freeze_backbone else STEPS_PER_EPOCH,
+                seed=self.sub_seed("labels") if shuffle else None,
             )
-        self.build((None, *labeled.example[0].shape[1:]))
-        if epochs is None:
-            epochs = FROZEN_EPOCHS if freeze_backbone else EPOCHS
-        classifier = build_classifier(
-            self, labeled.num_classes, freeze_backbone, projection_layers, multi_label
-        )
-        if isinstance(optimizer, str) and optimizer == "auto":
-            optimizer = _recipe_optimizer(self, labeled, epochs, initial_epoch, freeze_backbone)
-        _compile(classifier, labeled, optimizer, loss, metrics, multi_label)
-        check_rate_callbacks(callbacks, classifier.optimizer)
-        _start_logits(self, classifier, labeled, class_weight, multi_label)
-        seed = self.sub_seed("labelled views")
-        views = fine_tuning_views(augmenter, self.value_range, seed, self.augmenter)
-        dataset = labeled.make_dataset(views)
-        dataset.epoch = initial_epoch
-        run = _describe_run(
-            self,
-            labeled,
-            initial_epoch,
-            shuffle=shuffle,
-            multi_label=multi_label,
-            freeze_backbone=freeze_backbone,
-            projection_layers=projection_layers,
-            class_weight=class_weight,
-            loss=config_of(classifier.loss),
-            augmenter=config_of(augmenter),
-        )
-        _fit(
-            classifier,
-            dataset,
-            callbacks,
-            run,
-            epochs=epochs,
-            verbose=verbose,
-            validation_data=validation_data,
-            class_weight=class_weight,
-            initial_epoch=initial_epoch,
-            validation_steps=validation_steps,
-            validation_freq=validation_freq,
-        )
+            if validation_data is not None:
+                validation_data = prepare_validation_data(
+                    validation_data,
+                    labeled,
+                    self.value_range,
+                    validation_batch_size or labeled.batch_size,
+                    multi_label=multi_label,
+                )
+            self.build((None, *labeled.example[0].shape[1:]))
+            if epochs is None:
+                epochs = FROZEN_EPOCHS if freeze_backbone else EPOCHS
+            classifier = build_classifier(
+                self, labeled.num_classes, freeze_backbone, projection_layers, multi_label
+            )
+            if isinstance(optimizer, str) and optimizer == "auto":
+                optimizer = _recipe_optimizer(self, labeled, epochs, initial_epoch, freeze_backbone)
+            _compile(classifier, labeled, optimizer, loss, metrics, multi_label)
+            check_rate_callbacks(callbacks, classifier.optimizer)
+            _start_logits(self, classifier, labeled, class_weight, multi_label)
+            seed = self.sub_seed("labelled views")
+            views = fine_tuning_views(augmenter, self.value_range, seed, self.augmenter)
+            dataset = labeled.make_dataset(views)
+            dataset.epoch = initial_epoch
+            run = _describe_run(
+                self,
+                labeled,
+                initial_epoch,
+                shuffle=shuffle,
+                multi_label=multi_label,
+                freeze_backbone=freeze_backbone,
+                projection_layers=projection_layers,
+                class_weight=class_weight,
+                loss=config_of(classifier.loss),
+                augmenter=config_of(augmenter),
+            )
+            _fit(
+                classifier,
+                dataset,
+                callbacks,
+                run,
+                epochs=epochs,
+                verbose=verbose,
+                validation_data=validation_data,
+                class_weight=class_weight,
+                initial_epoch=initial_epoch,
+                validation_steps=validation_steps,
+                validation_freq=validation_freq,
+            )
         self._set_untracked("_classifier", classifier)
         return classifier
 

@@ -1,5 +1,6 @@
 """SimCLR: images -> two views -> encoder -> projection head -> NT-Xent."""
 
+import contextlib
 from typing import Any
 
 import keras
@@ -107,7 +108,7 @@ class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
         self.value_range = check_value_range(value_range)
         self.micro_batch_size = micro_batch_size
         self.seed = distribution.broadcast_number(draw_seed()) if seed is None else seed
-        self._seed_is_drawn = seed is None
+        self.seed_is_drawn = seed is None
         self.projection_head = projection_head or ProjectionHead(
             name="projection_head", dtype=self.dtype_policy
         )
@@ -182,12 +183,6 @@ class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
         """Return the seed for `purpose`, derived from the seed of the model."""
         return derive_seed(self.seed, *purpose.encode())
 
-    def adopt_seed(self, backup):
-        """Take the seed of a `BackupAndRestore`, unless this model was given one."""
-        if backup is not None and self._seed_is_drawn:
-            record = backup.newest_record()
-            self.seed = record["settings"]["seed"] if record else self.seed
-
     @property
     def encoder(self) -> keras.Model:
         """The functional `keras.Model` from images in `value_range` to h."""
@@ -253,12 +248,15 @@ class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
     def from_config(cls, config, custom_objects=None):
         """Create a model from its config, in which parts may also be objects."""
         parts = ("backbone", "projection_head", "augmenter")
-        restored = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
-            for name in parts
-            if isinstance(config[name], dict)
-        }
-        return cls(**{**config, **restored})
+        seed = config.get("seed")
+        kept = contextlib.nullcontext() if seed is None else python_random(derive_seed(seed))
+        with kept:  # initializers draw seeds when they are created
+            restored = {
+                name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+                for name in parts
+                if isinstance(config[name], dict)
+            }
+            return cls(**{**config, **restored})
 
     def save_own_variables(self, store):
         """Save whether the model was pretrained, in addition to its own variables."""

@@ -24,7 +24,8 @@ def plot_history(history: Any) -> Any:
 
     Returns:
         A `matplotlib.figure.Figure` with a panel for the loss, and one each for
-        `contrastive_accuracy` or `accuracy`, `knn_accuracy` and `effective_rank`, if logged.
+        `contrastive_accuracy` or `accuracy`, `knn_accuracy`, `effective_rank` and
+        `gradient_norm`, if logged.
 
     Raises:
         ValueError: If the history has no loss.
@@ -103,6 +104,7 @@ def _titles(values):
     else:
         titles = {"loss": "loss"}
     titles |= {"knn_accuracy": "kNN accuracy", "effective_rank": "effective rank"}
+    titles["gradient_norm"] = "gradient norm"
     return {name: title for name, title in titles.items() if name in values}
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from keras_simclr import distribution
-from keras_simclr.callbacks.backup_and_restore import RATE_CALLBACKS
 from keras_simclr.callbacks.main_process import list_callbacks
+from keras_simclr.callbacks.run_state import RATE_CALLBACKS
 from keras_simclr.data.prepare import check_known_length
 from keras_simclr.keras_internals import has_schedule
 from keras_simclr.losses import NTXentLoss
@@ -23,6 +23,7 @@ class RecipeCompiler(keras.Model):
         self._is_planned = False
         self._compile_options: dict[str, Any] = {}
         self._optimized: tuple[int, ...] | None = None
+        self._plan: tuple | None = None  # of the last `fit`
 
     @distribution.run_in_scope
     def compile(
@@ -99,11 +100,15 @@ class RecipeCompiler(keras.Model):
         current: Any = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         same_kind = self._is_planned and isinstance(current, type(optimizer))
         if same_kind and self._optimized in (None, self._trainable_ids()):
-            current.learning_rate = recipe.make_schedule(*plan)
-            self.make_train_function(force=True)
+            if self._plan != (recipe, plan) or not has_schedule(
+                current
+            ):  # otherwise nothing must be compiled again
+                current.learning_rate = recipe.make_schedule(*plan)
+                self.make_train_function(force=True)
         else:
             self._compile_with(optimizer)
             self._is_planned = True
+        self._plan = (recipe, plan)
         self.optimizer.iterations.assign(initial_epoch * steps)
         if verbose:
             print(recipe.describe(*plan, temperature=self.temperature))

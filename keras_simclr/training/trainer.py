@@ -3,11 +3,10 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_simclr import distribution
 from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
-from keras_simclr.callbacks.resuming import find_backup, resumable
+from keras_simclr.callbacks.resuming import adopted_seed, find_backup, resumable
 from keras_simclr.callbacks.run_state import Run
 from keras_simclr.data.array_dataset import split_array
 from keras_simclr.data.epoch_dataset import weakly
@@ -18,30 +17,25 @@ from keras_simclr.data.prepare import (
     prepare_training_data,
 )
 from keras_simclr.keras_internals import (
-    additional_losses,
     end_of_data_expected,
     flatten_metrics,
 )
-from keras_simclr.losses import NTXentLoss
 from keras_simclr.ops.fast_layers import fast_layers
 from keras_simclr.ops.known_values import without_waiting
 from keras_simclr.training.compilation import RecipeCompiler, check_rate_callbacks
-from keras_simclr.training.pairs import compare_pairs, loss_of_collapsed_model, weights_while_finite
+from keras_simclr.training.gradient_norm import is_wanted
+from keras_simclr.training.metrics import LoggedMetrics
 from keras_simclr.training.run_settings import config_of, digest, run_settings
 from keras_simclr.training.step import test_on_views, train_on_views, with_static_rank
 
 
-class Trainer(RecipeCompiler):
+class Trainer(RecipeCompiler, LoggedMetrics):
     """Base class of `SimCLR` that implements `fit`, `evaluate` and `predict`.
 
     It uses the attributes `encoder`, `projection_head`, `augmenter`, `value_range`,
     `micro_batch_size`, `temperature` and `pretrained` of `SimCLR`, and its methods `sub_seed` and
     `recipe`.
     """
-
-    def _init_metrics(self):
-        self._contrastive_accuracy = keras.metrics.Mean(name="contrastive_accuracy")
-        self._relative_loss = keras.metrics.Mean(name="relative_loss")
 
     @distribution.run_in_scope
     def fit(
@@ -110,43 +104,44 @@ class Trainer(RecipeCompiler):
                 f"{sample_weight=}. Pass them to `fine_tune`."
             )
         callbacks = list_callbacks(callbacks)
-        self.adopt_seed(find_backup(callbacks))
-        if validation_split:
-            (x,), (validation_data,) = split_array(x, validation_split)
-        data = prepare_training_data(
-            x,
-            y,
-            self.value_range,
-            batch_size=batch_size,
-            seed=self.sub_seed("order") if shuffle else None,
-            steps_per_epoch=steps_per_epoch,
-            micro_batch_size=self.micro_batch_size,
-        )
-        if validation_data is not None:
-            validation_data = self._prepare_evaluation(
-                validation_data, validation_batch_size or data.batch_size
-            ).data
-        verbose = verbose if distribution.is_main_process() else 0
-        run = self._prepare_fit(data, epochs, initial_epoch, callbacks, verbose, shuffle)
-        with (
-            distribution.training(self),
-            fast_layers(self),
-            without_waiting(self.optimizer),
-            end_of_data_expected(data.keras_steps),
-            resumable(callbacks, run),
-        ):
-            history = super().fit(
-                weakly(data.data),
-                epochs=epochs,
-                verbose=verbose,
-                callbacks=all_callbacks(callbacks, run.start, data.own_dataset),
-                validation_data=weakly(validation_data),
-                shuffle=False,
-                initial_epoch=initial_epoch,
-                steps_per_epoch=data.keras_steps,
-                validation_steps=validation_steps,
-                validation_freq=validation_freq,
+        with adopted_seed(self, find_backup(callbacks)):
+            if validation_split:
+                (x,), (validation_data,) = split_array(x, validation_split)
+            data = prepare_training_data(
+                x,
+                y,
+                self.value_range,
+                batch_size=batch_size,
+                seed=self.sub_seed("order") if shuffle else None,
+                steps_per_epoch=steps_per_epoch,
+                micro_batch_size=self.micro_batch_size,
             )
+            if validation_data is not None:
+                validation_data = self._prepare_evaluation(
+                    validation_data, validation_batch_size or data.batch_size
+                ).data
+            verbose = verbose if distribution.is_main_process() else 0
+            run = self._prepare_fit(data, epochs, initial_epoch, callbacks, verbose, shuffle)
+            with (
+                distribution.training(self),
+                fast_layers(self),
+                without_waiting(self.optimizer),
+                end_of_data_expected(data.keras_steps),
+                self._gradient_norm.recording(self, is_wanted(callbacks)),
+                resumable(callbacks, run),
+            ):
+                history = super().fit(
+                    weakly(data.data),
+                    epochs=epochs,
+                    verbose=verbose,
+                    callbacks=all_callbacks(callbacks, run.start, data.own_dataset),
+                    validation_data=weakly(validation_data),
+                    shuffle=False,
+                    initial_epoch=initial_epoch,
+                    steps_per_epoch=data.keras_steps,
+                    validation_steps=validation_steps,
+                    validation_freq=validation_freq,
+                )
         if epochs > 0:
             self.pretrained = True
         return history
@@ -195,18 +190,6 @@ class Trainer(RecipeCompiler):
         images = with_static_rank(images_of(data), self.encoder.input_shape[-1])
         return super().predict_step(*state, (images,))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Return the loss of embeddings `y_pred` of shape (N, K, D), and update the metrics."""
-        used = self._contrastive_loss or NTXentLoss(self.temperature)
-        loss, correct = compare_pairs(used, y_pred)
-        views = ops.cast(2 * ops.shape(y_pred)[0] * distribution.num_replicas(), "float32")
-        collapsed = loss_of_collapsed_model(used, views)
-        relative = loss * distribution.loss_divisor() / collapsed
-        self._relative_loss.update_state(relative, sample_weight=views * collapsed)
-        weights = weights_while_finite(self._relative_loss.total, correct)
-        self._contrastive_accuracy.update_state(correct, weights)
-        return loss + additional_losses(self)
-
     @distribution.run_in_scope
     def evaluate(
         self,
@@ -250,7 +233,11 @@ class Trainer(RecipeCompiler):
         self.build((None, *data.first.shape[1:]))
         if not self.compiled:
             self.compile()
-        with distribution.inference(self), end_of_data_expected(steps):
+        with (
+            distribution.inference(self),
+            end_of_data_expected(steps),
+            self._gradient_norm.paused(),
+        ):
             options = {"verbose": verbose, "steps": steps, "callbacks": callbacks, **kwargs}
             logs = super().evaluate(weakly(data.data), return_dict=True, **options)
         logs = distribution.all_reduce_logs(logs)

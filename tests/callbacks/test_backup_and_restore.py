@@ -7,6 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import filelock
 import keras
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from keras import layers
 
 from keras_simclr import NTXentLoss, SimCLR, distribution
 from keras_simclr.callbacks import BackupAndRestore
+from keras_simclr.callbacks.resuming import adopted_seed
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -453,8 +455,18 @@ def test_a_run_without_a_seed_resumes_with_the_one_that_was_drawn(tmp_path):
         assert b'"seed": ' in archive.read("record.json")
     model = SimCLR(keras.Sequential([layers.Conv2D(4, 3)]), seed=None)
     backup = BackupAndRestore(tmp_path)
-    model.adopt_seed(backup)
-    assert model.seed == backup.newest_record()["settings"]["seed"]
+    with adopted_seed(model, backup):
+        assert model.seed == backup.newest_record()["settings"]["seed"]
+
+
+def test_a_refused_backup_leaves_the_seed_of_the_model(tmp_path):
+    stopped(tmp_path, seed=None)
+    model = SimCLR(keras.Sequential([layers.Conv2D(4, 3)]), seed=None)
+    model.build((None, 8, 8, 1))
+    seed = model.seed
+    with pytest.raises(ValueError, match="belongs to another run"):
+        model.fit(IMAGES, batch_size=4, verbose=0, callbacks=[BackupAndRestore(tmp_path)])
+    assert model.seed == seed
 
 
 def test_a_csv_log_has_each_epoch_once(tmp_path):
@@ -615,6 +627,22 @@ def test_backups_of_other_models_within_an_epoch_are_refused(tmp_path):
         fit(tmp_path, save_freq=1)
 
 
+def test_a_plain_fit_that_fails_unlocks_the_folder(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("adam", loss="mse")
+    data = np.ones((4, 2)), np.ones((4, 1))
+    backup = BackupAndRestore(tmp_path)
+
+    def fail(epoch, logs):
+        raise OSError("broken")
+
+    failing = keras.callbacks.LambdaCallback(on_epoch_begin=fail)
+    with pytest.raises(OSError, match="broken"):
+        model.fit(*data, verbose=0, callbacks=[backup, failing])
+    with filelock.FileLock(tmp_path / "backup.lock", timeout=0, is_singleton=False):
+        pass
+
+
 def test_a_fit_after_a_restored_one_starts_over(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("adam", loss="mse")
@@ -663,6 +691,13 @@ def test_a_model_of_other_shapes_is_refused(tmp_path):
 def test_processes_that_see_different_folders_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(distribution, "same_on_all_processes", lambda number: False)
     with pytest.raises(ValueError, match="All processes must see the same backup"):
+        fit(tmp_path)
+
+
+def test_an_error_of_another_process_ends_this_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(distribution, "process_all_gather", lambda number: [number, 1])
+    monkeypatch.setattr(distribution, "same_on_all_processes", lambda number: True)
+    with pytest.raises(RuntimeError, match="an error in process 1"):
         fit(tmp_path)
 
 

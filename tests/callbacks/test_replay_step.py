@@ -69,6 +69,14 @@ def test_the_error_names_the_step_and_the_epoch(compiled):
     assert "in step 3 of epoch 1." in error_of()
 
 
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="one step per execution")
+def test_the_error_names_the_step_if_executions_do_not_divide_the_epoch(compiled):
+    model = train(epochs=0)
+    model.compile(keras.optimizers.SGD(0.01), steps_per_execution=4)
+    with pytest.raises(ArithmeticError, match="in step 3 of epoch 1."):
+        model.fit(IMAGES, batch_size=8, shuffle=False, verbose=0)
+
+
 def test_the_error_names_the_step_before_validation_resets_the_metrics():
     with pytest.raises(ArithmeticError, match="in step 3 of epoch 1."):
         model = train(epochs=0)

@@ -104,10 +104,12 @@ def compiled_model(scope_of, loss=None, run_eagerly=False, simple=True, **argume
 
 def one_step(model, data=None, count=COUNT):
     """Return the loss of a step, each variable's gradient, and the moving statistics."""
+    from keras_simclr.callbacks import GradientNorm
+
     step = FirstStep()
     options = {"batch_size": count} if data is None else {}
     data = make_images(count) if data is None else data
-    model.fit(data, verbose=0, callbacks=[step], **options)
+    model.fit(data, verbose=0, callbacks=[GradientNorm(), step], **options)
     return step.found
 
 
@@ -239,11 +241,11 @@ def fit_a_model_created_before(scope_of):
 
 def run(model):
     """Return the results of the first of four epochs, and the losses of the others."""
-    from keras_simclr.callbacks import EmbeddingHealth
+    from keras_simclr.callbacks import EmbeddingHealth, GradientNorm
 
     step = FirstStep()
     options = {"epochs": 4, "validation_data": full_batches(2), "validation_freq": [2, 4]}
-    callbacks = [step, EmbeddingHealth(make_images(21))]
+    callbacks = [step, GradientNorm(), EmbeddingHealth(make_images(21))]
     history = model.fit(full_batches(1), callbacks=callbacks, verbose=0, **options).history
     losses = {"run_loss": history["loss"][1:], "run_val_loss": history["val_loss"]}
     losses["run_effective_rank"] = history["effective_rank"]

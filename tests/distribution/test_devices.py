@@ -58,7 +58,7 @@ def largest_difference(found, expected, kind):
 @pytest.mark.parametrize("devices", [2, 4])
 def test_the_loss_and_the_logs_agree_with_one_device(devices, runs, one):
     found = runs[devices][0]
-    for name in ("loss", "relative_loss", "contrastive_accuracy"):
+    for name in ("loss", "relative_loss", "contrastive_accuracy", "gradient_norm"):
         assert found[name] == pytest.approx(one[name], rel=1e-5), name
 
 

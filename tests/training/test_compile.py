@@ -145,6 +145,16 @@ def test_layers_frozen_between_two_fits_of_the_recipe_keep_their_weights(
     np.testing.assert_array_equal(model.backbone.layers[1].kernel, frozen)
 
 
+def test_another_fit_of_the_same_length_compiles_nothing(make_model, labeled_images):
+    model = make_model()
+    model.fit(labeled_images[0], verbose=0)
+    before = model.train_function
+    model.fit(labeled_images[0], verbose=0)
+    assert model.train_function is before
+    model.fit(labeled_images[0], epochs=2, verbose=0)
+    assert model.train_function is not before
+
+
 def test_a_compiled_model_must_be_compiled_again_after_freezing(make_model, labeled_images):
     model = make_model()
     model.compile("sgd")
