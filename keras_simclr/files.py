@@ -62,6 +62,7 @@ def replacing_all(path: str | os.PathLike) -> Iterator[Path]:
         FileExistsError: If a file that would be beside a new one exists.
 
     Example:
+    >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> with replacing_all(folder / "net.xml") as unfinished:
     ...     for suffix in (".xml", ".bin"):

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import types
 import threading
 import warnings
 import weakref
@@ -86,7 +87,7 @@ def when_fit_ends(function):
     Returns:
         A `weakref.finalize`, or None outside of a `fit`.
     """
-    frame = sys._getframe(1)  # not this one, which would refer to itself
+    frame: types.FrameType | None = sys._getframe(1)  # not this one, which would refer to itself
     while frame is not None:
         owner = frame.f_locals.get("self")
         if isinstance(owner, keras.callbacks.CallbackList):
