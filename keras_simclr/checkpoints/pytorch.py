@@ -1,6 +1,7 @@
 """PyTorch's checkpoints and safetensors files, of which only arrays are read, never code."""
 
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -66,7 +67,7 @@ def read_pickle(path: Path, wanted: Callable[[str], bool] | None = None) -> dict
         wanted: Function that returns whether an array is read, by its name. Defaults to None.
 
     Raises:
-        ValueError: If the file is damaged or contains code.
+        ValueError: If the file is damaged, contains code, or is another zip archive.
     """
     try:
         import torch
@@ -75,12 +76,28 @@ def read_pickle(path: Path, wanted: Callable[[str], bool] | None = None) -> dict
             "PyTorch is needed to read its checkpoints, on any Keras backend: "
             'pip install "keras-simclr[torch]".'
         ) from error
+    _check_archive(path)
     content = _load_without_code(torch, path)
     return {
         name: _as_array(torch, tensor)
         for name, tensor in _flatten(content)
         if isinstance(tensor, torch.Tensor) and (wanted is None or wanted(name))
     }
+
+
+def _check_archive(path):
+    """Raise a ValueError if a file is a zip archive of something else than PyTorch's."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):  # a pickle, or a damaged archive, which PyTorch reports
+        return
+    if not any(name.endswith("data.pkl") for name in names):
+        raise ValueError(
+            "A zip archive must be one of `torch.save`. Received: "
+            f"{str(path)!r}, with {', '.join(map(repr, names[:3])) or 'nothing'}. Load a model of "
+            "Keras with `keras.saving.load_model`; unpack other archives."
+        )
 
 
 def _load_without_code(torch, path):

@@ -66,18 +66,29 @@ def _some(arrays):
 
 
 def set_style(network: Network, style: str | None, normalization: Any) -> None:
-    """Set style and normalization of a network, which default to those of its project."""
+    """Set style and normalization of a network, which default to those of its project.
+
+    Raises:
+        ValueError: If the names in the file tell another style, the normalization is not known, or
+            it does not fit the channels.
+    """
     resnet = network.resnet
-    if style is not None:
-        found = resnet.normalization if style == resnet.style else None
-        resnet = dataclasses.replace(resnet, style=style, normalization=found)
+    if style not in (None, resnet.style):
+        if resnet.style == "simclr":
+            raise ValueError(
+                "`style` must be 'simclr' for this file, as its names are those of the authors' "
+                f"code. Received: style={style!r}. Leave it out."
+            )
+        resnet = dataclasses.replace(resnet, style=style, normalization=None)
     if normalization is None:
         normalization = resnet.normalization
         if normalization is None and resnet.style != "simclr":
             raise ValueError(
-                "`normalization` must be given for a network with a 3x3 stem, as such files do not "
-                "tell it. Received: normalization=None. Pass (mean, standard deviation) of its "
-                "training images in [0, 1], or (0, 1) if they were not normalized."
+                "`normalization` must be given for this file, which does not tell it. Received: "
+                f"normalization=None for a network in the style of {resnet.style} with a stem for "
+                f"{'small' if resnet.stem == 'cifar' else 'large'} images. Pass (mean, standard "
+                "deviation) of its training images in [0, 1], or (0, 1) if they were not "
+                "normalized."
             )
     if normalization is not None:
         mean, deviation = check_normalization(normalization, network.channels)
@@ -89,14 +100,15 @@ def set_style(network: Network, style: str | None, normalization: Any) -> None:
 def check_not_supervised(network: Network, arrays: dict[str, np.ndarray]) -> None:
     """Raise a ValueError if a network may have been trained with labels only.
 
-    The authors' supervised checkpoints contain a projection head as it was initialized.
+    The authors' supervised checkpoints contain a projection head as it was initialized, their
+    supervised hub modules none.
     """
     norms = [layer for layer in network.head if "gamma" in layer]
     untrained = norms and all(
         np.all(arrays[layer["gamma"]] == 1) and not np.any(arrays.get(layer.get("beta", ""), 0))
         for layer in norms
     )
-    if untrained or network.maybe_supervised:
+    if untrained or (network.logits and not network.head):
         reason = "an untrained projection head" if untrained else "no projection head"
         raise ValueError(
             "The checkpoint must be one of SimCLR. Received: a classification head and "

@@ -1,5 +1,6 @@
 """Checkpoints of other projects as files of Keras."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from keras_simclr.checkpoints.registry import PUBLISHED_MODELS
 from keras_simclr.files import replacing
 from keras_simclr.models.preset_methods import is_saved_model, locate
-from keras_simclr.models.presets import LoadedCheckpoint, load_checkpoint
+from keras_simclr.models.presets import LoadedCheckpoint, check_arguments, load_checkpoint
+from keras_simclr.models.safetensors_file import safetensors_functions, to_safetensors
 
 CARD = """---
 {license}library_name: keras
@@ -60,10 +62,14 @@ def import_checkpoint(
         ValueError: If `filepath` has another suffix, there is a README.md already, or the
             checkpoint cannot be loaded.
         ConnectionError: If it must be downloaded and the network fails.
+        ImportError: If a package is missing.
     """
     filepath = Path(filepath)
     card = filepath.with_name("README.md")
     _check_target(filepath, card if safetensors else None)
+    check_arguments(**kwargs)
+    if safetensors:
+        safetensors_functions()
     path, options = locate(checkpoint)
     if is_saved_model(path):
         raise ValueError(
@@ -72,12 +78,15 @@ def import_checkpoint(
         )
     loaded = load_checkpoint(path, **{**options, **kwargs})
     filepath.parent.mkdir(parents=True, exist_ok=True)
-    files = _save_models(loaded, filepath)
-    if safetensors:
-        files.append(_save_safetensors(loaded.model, filepath.with_suffix(".safetensors")))
-        with replacing(card) as unfinished:
-            unfinished.write_text(_model_card(checkpoint, loaded, files))
-        files.append(card)
+    with contextlib.ExitStack() as stack:  # all of the files or none
+        files = _save_models(loaded, filepath, stack)
+        if safetensors:
+            weights = filepath.with_suffix(".safetensors")
+            to_safetensors(loaded.model, stack.enter_context(replacing(weights)))
+            files.append(weights)
+            text = _model_card(checkpoint, loaded, files)
+            stack.enter_context(replacing(card)).write_text(text)
+            files.append(card)
     return files
 
 
@@ -91,21 +100,13 @@ def _check_target(filepath, card):
         )
 
 
-def _save_models(loaded, filepath):
+def _save_models(loaded, filepath, stack):
     models = {filepath: loaded.model}
     if loaded.classifier is not None:
         models[filepath.with_name(f"{filepath.stem}-classifier.keras")] = loaded.classifier
     for path, model in models.items():
-        with replacing(path) as unfinished:
-            model.save(unfinished)
+        model.save(stack.enter_context(replacing(path)))
     return list(models)
-
-
-def _save_safetensors(model, path):
-    from keras_simclr.models.safetensors_file import to_safetensors
-
-    to_safetensors(model, path)
-    return path
 
 
 def _model_card(checkpoint: str | os.PathLike, loaded: LoadedCheckpoint, files: list[Path]) -> str:

@@ -54,7 +54,6 @@ class Network:
             of the norm after it. Empty if there is no head.
         logits: {weight: name} of the classification head, or empty.
         kernel_axes: {rank: axes} by which kernels are transposed for Keras.
-        maybe_supervised: Whether the names leave open that the network was trained with labels.
     """
 
     resnet: ResNet
@@ -63,7 +62,6 @@ class Network:
     head: list[dict[str, str]]
     logits: dict[str, str]
     kernel_axes: dict[int, tuple[int, ...]] = dataclasses.field(default_factory=dict)
-    maybe_supervised: bool = False
 
     def take(self, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
         """Remove an array from `arrays`, and return it in Keras' order of axes."""

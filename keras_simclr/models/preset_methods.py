@@ -15,7 +15,7 @@ import keras
 
 from keras_simclr.checkpoints.fetch import fetch, fetch_from_hub, only_checkpoint
 from keras_simclr.checkpoints.registry import PUBLISHED_MODELS, published_model
-from keras_simclr.files import replacing_all
+from keras_simclr.files import replacing_all, set_aside
 from keras_simclr.models.resnet import ResNet
 
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
@@ -98,6 +98,7 @@ class PresetMethods(keras.Model):
             "seed": seed,
         }
         settings = {name: value for name, value in given.items() if value is not None}
+        check_before_download({**kwargs, **settings})
         path, options = locate(preset)
         if not is_saved_model(path):
             return _load_checkpoint(path, {**options, **kwargs, **settings})
@@ -187,6 +188,8 @@ def locate(preset: str | os.PathLike) -> tuple[Path, dict[str, Any]]:
         listed = [model for model in PUBLISHED_MODELS.values() if model.url == name.rstrip("/")]
         return fetch_from_hub(name), _known_of(listed[0]) if listed else {}
     path = Path(preset).expanduser()
+    if not path.exists() and set_aside(path).exists():  # killed while it was replaced
+        path = set_aside(path)
     if path.exists():
         whole = path.is_file() or is_saved_model(path) or any(path.glob("*.index"))  # TensorFlow's
         return path if whole else only_checkpoint(path), {}
@@ -198,6 +201,13 @@ def _known_of(published):
     """Return what is known of a published model as arguments of `load_checkpoint`."""
     facts = {name: getattr(published, name) for name in ("normalization", "style", "head_on")}
     return {**facts, "allow_supervised": True}
+
+
+def check_before_download(arguments: dict[str, Any]) -> None:
+    """Raise a ValueError if arguments of `load_checkpoint` are wrong for any file."""
+    from keras_simclr.models.presets import check_arguments  # which needs `SimCLR`
+
+    check_arguments(**arguments)
 
 
 def _load_checkpoint(path, arguments):
@@ -245,11 +255,14 @@ def _checked_folder(preset_dir):
     folder = Path(preset_dir).expanduser().absolute()
     if "://" in os.fspath(preset_dir) or (folder.exists() and not folder.is_dir()):
         raise ValueError(f"`preset_dir` must be a folder. Received: {os.fspath(preset_dir)!r}.")
+    found = os.listdir(folder) if folder.exists() else []
     is_preset = "keras_simclr_version" in _read_json(folder / METADATA)
-    if folder.exists() and any(folder.iterdir()) and not is_preset:
+    others = sorted(set(found) - ({CONFIG, WEIGHTS, METADATA} if is_preset else set()))
+    if others:
         raise ValueError(
             "`preset_dir` must be a new folder, an empty one or a preset. Received: "
-            f"{os.fspath(preset_dir)!r}, which has other files. Choose another folder."
+            f"{os.fspath(preset_dir)!r}, which has other files: {others[:5]}. Choose "
+            "another folder."
         )
     return folder
 

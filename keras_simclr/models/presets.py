@@ -1,6 +1,7 @@
 """Published checkpoints as models."""
 
 import dataclasses
+import inspect
 import os
 import re
 from collections.abc import Sequence
@@ -29,11 +30,14 @@ from keras_simclr.models.find_network import (
 from keras_simclr.models.resnet import STYLES
 from keras_simclr.models.simclr import SimCLR
 from keras_simclr.ops.seeds import python_random
-from keras_simclr.validation import check_choice, check_normalization, check_value_range, size_pair
+from keras_simclr.validation import check_choice, check_normalization
 
 OPTIMIZER = re.compile(
     r"/(Momentum|Adam(_1)?|LARS\w*)$|(^|[./])optimizer(_states)?[./]|^global_step$"
 )
+
+OF_FILE = ("backbone", "projection_head")
+OF_KERAS = ("name", "dtype", "trainable")  # arguments of `keras.Model` that `SimCLR` takes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +90,13 @@ def load_checkpoint(
             encoder; (0, 1) is none. Defaults to none for the authors' networks, their ports, and
             images without three channels, otherwise to ImageNet's; required for PyTorch networks
             for small images (3x3 convolution in the stem).
-        style: Style of the `ResNet`. Defaults to that of the project; pass "simclr" for a port of
-            the authors' weights that has torchvision's names.
+        style: Style of the `ResNet`. Defaults to that of the project, which is "simclr" for the
+            authors' files; pass "simclr" for a port of them that has torchvision's names.
         ema: Whether to load the exponential moving average of the weights, which some TF1
             checkpoints contain. Defaults to False.
         allow_supervised: Whether to load a network that was, or may have been, trained with labels
-            only: its projection head is missing or untrained. Defaults to False.
+            only: it has a classification head, and no projection head or an untrained one. Defaults
+            to False.
         image_size: Size of the views of the `SimCLR`. Defaults to 224, and to 32 for networks for
             small images.
         seed: Seed of the `SimCLR`. Defaults to None.
@@ -109,14 +114,15 @@ def load_checkpoint(
     >>> loaded = load_checkpoint("simclr/r50_1x_sk0/saved_model")  # doctest: +SKIP
     >>> features = loaded.model.predict(images)  # doctest: +SKIP
     """
-    _check_own(kwargs)
-    check_value_range(value_range)
-    for name, value, choices in (("head_on", head_on, HEADS), ("style", style, STYLES)):
-        if value is not None:
-            check_choice(name, value, choices)
-    if normalization is not None:
-        check_normalization(normalization)
-    size_pair(image_size)
+    settings = {"value_range": value_range, "image_size": image_size, "seed": seed, **kwargs}
+    check_arguments(
+        head_on=head_on,
+        style=style,
+        normalization=normalization,
+        ema=ema,
+        allow_supervised=allow_supervised,
+        **settings,
+    )
     arrays = _wanted(path) if isinstance(path, dict) else load_arrays(path, _is_no_optimizer_state)
     choose_copy(arrays, ema)
     network = find_network(arrays)
@@ -124,19 +130,46 @@ def load_checkpoint(
     if not allow_supervised:
         check_not_supervised(network, arrays)
     head_on = place_of_logits(network, arrays, head_on)
-    settings = {"value_range": value_range, "image_size": image_size, "seed": seed, **kwargs}
     model = _model(network, arrays, settings)
     classifier = _classifier(network, arrays, model, head_on) if network.logits else None
     return LoadedCheckpoint(model, classifier, bool(network.head))
 
 
-def _check_own(settings):
-    for name in ("backbone", "projection_head"):
+def check_arguments(
+    *,
+    head_on: Any = None,
+    style: Any = None,
+    normalization: Any = None,
+    ema: Any = False,
+    allow_supervised: Any = False,
+    **settings: Any,
+) -> None:
+    """Check arguments of `load_checkpoint` that can be wrong for any file.
+
+    Raises:
+        ValueError: If there is no such argument, or its value is wrong.
+    """
+    for name, value, choices in (("head_on", head_on, HEADS), ("style", style, STYLES)):
+        if value is not None:
+            check_choice(name, value, choices)
+    for name, value in (("ema", ema), ("allow_supervised", allow_supervised)):
+        check_choice(name, value, (False, True))
+    if normalization is not None:
+        check_normalization(normalization)
+    for name in OF_FILE:
         if name in settings:
             raise ValueError(
                 f"`{name}` must be that of the checkpoint. Received: {name}={settings[name]!r}. "
                 "Leave it out."
             )
+    known = {*inspect.signature(SimCLR).parameters, *OF_KERAS} - {*OF_FILE, "kwargs"}
+    unknown = sorted(set(settings) - known)
+    if unknown:
+        raise ValueError(
+            "The arguments must be those of `load_checkpoint` or of `SimCLR`. Received: "
+            f"{', '.join(unknown)}. Those of `SimCLR` are {', '.join(sorted(known))}."
+        )
+    SimCLR("resnet18", **{**settings, "seed": 0})  # which checks its own
 
 
 def _wanted(arrays):

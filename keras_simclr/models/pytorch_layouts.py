@@ -59,7 +59,6 @@ def pytorch_network(arrays: dict[str, np.ndarray]) -> Network | None:
     network.logits = pytorch_logits(arrays, logits)
     if len(network.head) == 1 and not network.logits:  # a linear classifier named as a head
         network.head, network.logits = [], network.head[0]
-    network.maybe_supervised = bool(network.logits and not network.head)
     _set_style_of_project(network, head)
     return network
 

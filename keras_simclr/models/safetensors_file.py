@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -37,7 +38,7 @@ def to_safetensors(model: keras.Model, filepath: str | os.PathLike) -> None:
     >>> from_safetensors(file).output_shape
     (None, 2)
     """
-    save_file = _functions()[0]
+    save_file = safetensors_functions()[0]
     if not isinstance(model, keras.Model) or not model.built:
         raise ValueError(
             f"`model` must be a Keras model that is built. Received: {model!r}. Call it on images "
@@ -72,7 +73,7 @@ def from_safetensors(filepath: str | os.PathLike) -> keras.Model:
         ValueError: If the file has no config of a Keras model, or is damaged.
         ImportError: If safetensors is missing.
     """
-    safe_open = _functions()[1]
+    safe_open = safetensors_functions()[1]
     _check_suffix(filepath)
     try:
         with safe_open(filepath, "numpy") as file:
@@ -93,7 +94,8 @@ def from_safetensors(filepath: str | os.PathLike) -> keras.Model:
     return model
 
 
-def _functions():
+def safetensors_functions() -> tuple[Any, Any]:
+    """Return the functions that save and open a file, or raise an ImportError with the cure."""
     try:
         from safetensors import safe_open
         from safetensors.numpy import save_file

@@ -1,6 +1,7 @@
 import argparse
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -54,6 +55,14 @@ def test_safetensors_are_read(tmp_path):
 
 
 # Bad input
+
+
+@pytest.mark.parametrize("name", ["config.json", "ResNet50_1x/model.ckpt-225206.index"])
+def test_another_zip_archive_is_told_from_a_damaged_file(name, tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
+        archive.writestr(name, b"content")
+    with pytest.raises(ValueError, match=f"must be one of `torch.save`. Received: .*'{name}'"):
+        load_arrays(tmp_path / "model.zip")
 
 
 class RunsCode:

@@ -1,4 +1,5 @@
 import os
+import sys
 
 import keras
 import numpy as np
@@ -95,3 +96,28 @@ def test_a_readme_is_never_replaced(checkpoint, tmp_path):
 def test_a_model_of_this_package_is_refused(imported, tmp_path):
     with pytest.raises(ValueError, match="which `SimCLR.from_preset` loads as it is"):
         import_checkpoint(imported / "net.keras", tmp_path / "again.keras")
+
+
+def test_a_wrong_argument_is_refused_before_loading(tmp_path):
+    with pytest.raises(ValueError, match="Received: heads_on"):
+        import_checkpoint("no/such/file", tmp_path / "net.keras", heads_on="h")
+
+
+def test_a_full_disk_leaves_none_of_the_files(checkpoint, tmp_path, monkeypatch):
+    save = keras.Model.save
+
+    def full(model, path, *args, **options):
+        save(model, path, *args, **options)
+        if model.name == "classifier":
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        import_checkpoint(checkpoint, tmp_path / "net.keras", allow_supervised=True)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_missing_package_is_named_before_loading(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    with pytest.raises(ImportError, match=r"keras-simclr\[checkpoints\]"):
+        import_checkpoint("no/such/file", tmp_path / "net.keras", safetensors=True)

@@ -22,6 +22,7 @@ from keras_simclr.models.encoder import build_encoder
 from keras_simclr.models.find_network import find_network
 
 LOGITS = "head_supervised/linear_layer/dense"
+HEAD = re.compile("head_contrastive|_projection_head")
 
 
 @functools.cache
@@ -129,7 +130,7 @@ def test_a_saved_model_is_read_by_its_object_graph(keys, loaded, tmp_path):
 
 def test_without_a_projection_head_in_the_file_there_is_a_new_one(loaded):
     arrays = {n: a for n, a in arrays_of("tf1").items() if "head_contrastive" not in n}
-    found = load_checkpoint(arrays, seed=0)
+    found = load_checkpoint(arrays, seed=0, allow_supervised=True)
     assert not found.has_projection_head
     assert np.std(found.model.projection_head.get_weights()[0]) > 0
     assert_same_weights(found.classifier, loaded.classifier)
@@ -327,6 +328,31 @@ def test_an_untrained_projection_head_reveals_a_supervised_network(arrays):
         load_checkpoint(arrays)
 
 
+@pytest.mark.parametrize("layout", ["tf1", "tf2"])
+def test_a_classification_head_alone_may_be_of_a_supervised_network(layout):
+    arrays = empty_arrays(authors_variables(18, stem="cifar"), layout)  # as in hub modules
+    arrays = {name: array for name, array in arrays.items() if not HEAD.search(name)}
+    with pytest.raises(ValueError, match="a classification head and no projection head, as a sup"):
+        load_checkpoint(arrays)
+
+
+def test_an_encoder_alone_is_loaded(arrays):
+    arrays = {name: array for name, array in arrays.items() if name.startswith("base_model")}
+    assert load_checkpoint(arrays).classifier is None
+
+
+@pytest.mark.parametrize("layout", ["tf1", "tf2"])
+@pytest.mark.parametrize("style", ["torchvision", "solo-learn"])
+def test_another_style_than_that_of_the_authors_is_refused(layout, style):
+    arrays = empty_arrays(authors_variables(18), layout)
+    with pytest.raises(ValueError, match=f"`style` must be 'simclr'.* Received: style='{style}'"):
+        load_checkpoint(arrays, style=style, normalization=(0, 1))
+
+
+def test_the_style_of_the_authors_may_be_named(arrays):
+    assert load_checkpoint(arrays, style="simclr").model.backbone.normalization is None
+
+
 @pytest.mark.parametrize("head_on", ["z", 1])
 def test_an_unknown_place_of_the_head_is_refused(head_on, arrays):
     with pytest.raises(ValueError, match="`head_on` must be one of 'h', 'projection'"):
@@ -346,7 +372,18 @@ def test_a_place_without_a_head_is_refused(arrays):
 
 
 @pytest.mark.parametrize(
-    "argument", [{"style": "keras"}, {"value_range": (1, 0)}, {"normalization": (0, 0)}]
+    "argument",
+    [
+        {"style": "keras"},
+        {"value_range": (1, 0)},
+        {"normalization": (0, 0)},
+        {"ema": "yes"},
+        {"allow_supervised": None},
+        {"image_size": 0},
+        {"temperature": 0},
+        {"num_views": 1},
+        {"micro_batch_size": 1},
+    ],
 )
 def test_an_argument_is_checked_before_the_file_is_read(argument, tmp_path):
     with pytest.raises(ValueError, match=f"`{next(iter(argument))}` must be"):
@@ -358,6 +395,11 @@ def test_the_arguments_of_simclr_are_passed_on():
     model = load_checkpoint(arrays, image_size=(40, 48), seed=3, temperature=0.3).model
     assert isinstance(model, SimCLR)
     assert (model.image_size, model.seed, model.temperature) == ((40, 48), 3, 0.3)
+
+
+def test_an_unknown_argument_is_refused_before_the_file_is_read(tmp_path):
+    with pytest.raises(ValueError, match="must be those of .* Received: heads_on, size. Those of"):
+        load_checkpoint(tmp_path / "missing", heads_on="h", size=3)
 
 
 @pytest.mark.parametrize("name", ["backbone", "projection_head"])

@@ -10,6 +10,7 @@ from torchvision_names import random_resnet18
 from keras_simclr import SimCLR, SimCLRAugmenter
 from keras_simclr.checkpoints import PublishedModel
 from keras_simclr.checkpoints.registry import PUBLISHED_MODELS
+from keras_simclr.files import set_aside
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -156,6 +157,20 @@ def test_a_folder_with_other_files_is_refused(pretrained, tmp_path):
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
+def test_a_preset_with_other_files_is_not_replaced(own_folder, pretrained):
+    (own_folder / "notes.md").write_text("important")
+    with pytest.raises(ValueError, match=r"has other files: \['notes.md'\]"):
+        pretrained.save_to_preset(own_folder)
+    assert (own_folder / "notes.md").read_text() == "important"
+
+
+def test_a_preset_whose_replacement_was_killed_is_loaded_and_replaced(own_folder, pretrained):
+    own_folder.rename(set_aside(own_folder))  # as a process killed between two renames leaves it
+    assert SimCLR.from_preset(own_folder).temperature == pretrained.temperature
+    pretrained.save_to_preset(own_folder)
+    assert os.listdir(own_folder.parent) == ["mine"]
+
+
 def test_a_file_is_not_a_folder(pretrained, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="`preset_dir` must be a folder"):
@@ -238,6 +253,17 @@ def test_a_published_model_is_downloaded_and_loaded(published, server):
     assert server.paths == ["/net.safetensors"]
     assert model.temperature == 0.2 and model.pretrained
     np.testing.assert_array_equal(h(model, images), h(again, images))
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [{"heads_on": "h"}, {"head_on": "z"}, {"temperature": -1}, {"backbone": "resnet18"}],
+    ids=str,
+)
+def test_a_wrong_argument_is_refused_before_the_download(argument, published, server):
+    with pytest.raises(ValueError, match=next(iter(argument))):
+        SimCLR.from_preset("published", **argument)
+    assert server.paths == []
 
 
 def test_the_classifier_of_a_checkpoint_is_kept(published):
