@@ -2,8 +2,8 @@
 
 import contextlib
 import sys
-import types
 import threading
+import types
 import warnings
 import weakref
 

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from keras_simclr.models.copying import copy_layer_onto, copy_model
+from keras_simclr.models.encoder import with_value_range
 
 
 def build_classifier(
@@ -47,7 +48,7 @@ def build_classifier(
     )(features)
     activation = "sigmoid" if multi_label else "softmax"
     outputs = layers.Activation(activation, dtype="float32", name="probabilities")(logits)
-    return keras.Model(inputs, outputs, name="classifier")
+    return with_value_range(keras.Model(inputs, outputs, name="classifier"), model.value_range)
 
 
 def _first_layers(head, count):

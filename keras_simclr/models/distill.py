@@ -15,7 +15,7 @@ from keras_simclr.keras_internals import EpochStart, flatten_layers, own_loader_
 from keras_simclr.layers.fine_tuning_views import fine_tuning_views
 from keras_simclr.models.classifier import build_classifier
 from keras_simclr.models.copying import new_model_like
-from keras_simclr.models.encoder import PIXELS, value_range_of
+from keras_simclr.models.encoder import value_range_of, with_value_range
 from keras_simclr.models.simclr import SimCLR
 from keras_simclr.ops.fast_layers import fast_layers
 from keras_simclr.ops.seeds import derive_seed, draw_seed
@@ -86,8 +86,8 @@ def distill(
             as the teacher, otherwise to 1.
         student_loss_weight: Weight in [0, 1] of the cross-entropy with the labels; that of the
             teacher's probabilities has the rest. Defaults to 0: labels are ignored.
-        value_range: (lower, upper) of the images. Defaults to that of a `SimCLR` student, or of
-            the teacher's `ResNet`, otherwise to (0, 255).
+        value_range: (lower, upper) of the images. Defaults to that of the teacher; required for one
+            without a `ResNet` that was loaded from a file, unless the student is a `SimCLR`.
         batch_size: Images per batch, for arrays. Defaults to 256, or with fewer images to the
             largest power of two that gives a full batch.
         epochs: Number of epochs. Defaults to 400.
@@ -116,8 +116,9 @@ def distill(
     callbacks = _check_callbacks(callbacks)
     seed = draw_seed() if seed is None else seed
     teacher_logits = logits_model(teacher, "teacher")
-    if value_range is None:
-        value_range = getattr(student, "value_range", None) or value_range_of(teacher) or PIXELS
+    if isinstance(student, SimCLR) and value_range is None:
+        value_range = student.value_range
+    value_range = value_range_of(teacher, value_range, "teacher")
     data = prepare_distillation_data(
         x,
         y,
@@ -131,7 +132,7 @@ def distill(
     _check_softmax(teacher, teacher_logits, data.example, "teacher")
     pretraining = getattr(student, "augmenter", None)
     student = _make_student(student, teacher, data.example, value_range, derive_seed(seed, 2))
-    _check_value_ranges(value_range, teacher=teacher, student=student)
+    value_range_of(student, value_range, "student")
     if temperature is None:
         is_self = student.count_params() == teacher.count_params()
         temperature = SELF_TEMPERATURE if is_self else TEMPERATURE
@@ -181,17 +182,6 @@ def _check_arguments(temperature, student_loss_weight, epochs):
         )
 
 
-def _check_value_ranges(value_range, **models):
-    for name, model in models.items():
-        own = value_range_of(model)
-        if own is not None and own != tuple(value_range):
-            raise ValueError(
-                f"Teacher, student and images must have the same `value_range`. Received: {own} of "
-                f"the {name} with value_range={tuple(value_range)}. Create the student with the "
-                "`value_range` of the teacher."
-            )
-
-
 def _check_callbacks(callbacks):
     callbacks = list_callbacks(callbacks)
     if find_backup(callbacks) is not None:
@@ -219,7 +209,7 @@ def _make_student(student, teacher, images, value_range, seed):
     """Return the classifier to train, checked."""
     num_classes = teacher.output_shape[-1]
     if student is None:
-        return new_model_like(teacher, seed)
+        return with_value_range(new_model_like(teacher, seed), value_range)
     if isinstance(student, str):
         student = SimCLR(student, value_range=value_range, seed=seed)
     if isinstance(student, SimCLR):

@@ -8,7 +8,7 @@ from keras import layers
 
 from keras_simclr.keras_internals import flatten_layers
 from keras_simclr.models.resnet import ResNet
-from keras_simclr.validation import check_normalization
+from keras_simclr.validation import check_normalization, check_value_range
 
 UNIT_RANGE = "to_unit_range"  # name of the layer that scales images for a `ResNet`
 PIXELS = (0, 255)  # the range of uint8 images
@@ -50,7 +50,8 @@ def build_encoder(
     _check_channels_last(backbone)
     shape = full_input_shape(backbone) or (None, None, image_shape[-1])
     inputs = keras.Input(shape, name="images")
-    return keras.Model(inputs, _pool(_apply(backbone, inputs)), name="encoder")
+    encoder = keras.Model(inputs, _pool(_apply(backbone, inputs)), name="encoder")
+    return with_value_range(encoder, value_range)
 
 
 def _resnet_encoder(resnet, image_shape, value_range, dtype):
@@ -94,13 +95,52 @@ def full_input_shape(backbone: Any) -> tuple[int, int, int] | None:
     return None
 
 
-def value_range_of(model: keras.Model) -> tuple[float, float] | None:
-    """Return the range that the `ResNet` in a model rescales to [0, 1]; without one, None."""
+def with_value_range(model: keras.Model, value_range: tuple[float, float]) -> keras.Model:
+    """Return a model that knows the range of its images, until it is saved."""
+    object.__setattr__(model, "value_range", tuple(value_range))
+    return model
+
+
+def value_range_of(
+    model: keras.Model, given: tuple[float, float] | None = None, name: str = "model"
+) -> tuple[float, float]:
+    """Return the range of the images that a model expects.
+
+    A `ResNet` in the model tells it, also in one that was loaded from a file. Other models that
+    this package creates know it until they are saved.
+
+    Args:
+        model: The model.
+        given: What the user states. Defaults to None.
+        name: Role of the model, for error messages.
+
+    Raises:
+        ValueError: If the range is not known and none is given, or if the two differ.
+    """
+    known = _known_value_range(model)
+    if given is None and known is None:
+        raise ValueError(
+            f"`value_range` must be given, as the {name} does not tell which images it expects. "
+            "Received: value_range=None for a model without a `ResNet` of this package. Pass the "
+            "`value_range` of the `SimCLR` that it came from: (0, 255) by default."
+        )
+    if given is None:
+        return known
+    given = check_value_range(given)
+    if known is not None and not np.allclose(given, known, rtol=1e-6, atol=0):
+        raise ValueError(
+            f"`value_range` must be that of the {name}. Received: value_range={given}, expected "
+            f"{known}. Leave it out, or rescale the images."
+        )
+    return given
+
+
+def _known_value_range(model):
     for layer in flatten_layers(model):
         if isinstance(layer, layers.Rescaling) and layer.name == UNIT_RANGE:
             lower = -layer.offset / layer.scale
             return round(lower, 6), round(lower + 1 / layer.scale, 6)
-    return None
+    return getattr(model, "value_range", None)
 
 
 def _check_channels_last(backbone):

@@ -10,7 +10,9 @@ from keras import layers
 from keras_simclr.files import replacing_all
 from keras_simclr.models.encoder import PIXELS, value_range_of
 from keras_simclr.ops.exporters import check_format, write_exported
-from keras_simclr.validation import check_value_range, size_pair
+from keras_simclr.validation import size_pair
+
+SAVED_MODEL = {"assets", "assets.extra", "fingerprint.pb", "saved_model.pb", "variables"}
 
 
 class Exporter(keras.Model):
@@ -77,7 +79,8 @@ def export_model(
         image_size: Size of the images in pixels, an int or (height, width). Defaults to that of
             the model's input, or for a `SimCLR` to that of its views.
         value_range: (lower, upper) that the model expects, to which pixels of 0..255 are scaled.
-            Defaults to that of the `SimCLR` or of its `ResNet`, otherwise to (0, 255).
+            Defaults to that of the `SimCLR`, of its encoder or classifier; required for another
+            model, and for one without a `ResNet` that was loaded from a file.
         verbose: Whether to print the path. Defaults to None: yes.
         input_signature: A `keras.InputSpec` with another shape or dtype of the images, instead of
             `image_size`; images that are not uint8 are expected in `value_range`. Sizes of None
@@ -128,12 +131,20 @@ def _check_path(path, format):
             f"`filepath` must not be something else than a former export. Received: {path}. Choose "
             "a new one."
         )
+    weights = path.with_suffix(".bin")
+    if format == "openvino" and weights.exists() and not path.exists():
+        raise ValueError(
+            f"`filepath` must leave {weights.name} free for the weights. Received: {path}, beside "
+            f"a {weights.name} of something else. Choose another name, or delete that file."
+        )
 
 
 def _is_replaceable(path, suffix):
+    if suffix == ".xml":  # which other programs write as well
+        return path.is_file() and b"<net " in path.read_bytes()[:1000]
     if suffix:
         return path.is_file()
-    return path.is_dir() and ((path / "saved_model.pb").is_file() or not any(path.iterdir()))
+    return path.is_dir() and {entry.name for entry in path.iterdir()} <= SAVED_MODEL
 
 
 def _input_spec(model, image_size, given):
@@ -165,9 +176,10 @@ def _input_spec(model, image_size, given):
 
 def _with_preprocessing(model, spec, value_range):
     """Return the model from images of `spec`; pixels of 0..255 are scaled to `value_range`."""
-    lower, upper = check_value_range(value_range or value_range_of(model) or PIXELS)
     inputs = keras.Input(batch_shape=spec.shape, dtype=spec.dtype, name=spec.name)
     images = inputs
-    if spec.dtype == "uint8" and (lower, upper) != PIXELS:
-        images = layers.Rescaling((upper - lower) / 255, lower, dtype="float32")(images)
+    if spec.dtype == "uint8":
+        lower, upper = value_range_of(model, value_range)
+        if (lower, upper) != PIXELS:
+            images = layers.Rescaling((upper - lower) / 255, lower, dtype="float32")(images)
     return keras.Model(inputs, model(images), name=model.name)

@@ -85,8 +85,8 @@ def set_style(network: Network, style: str | None, normalization: Any) -> None:
         if normalization is None and resnet.style != "simclr":
             raise ValueError(
                 "`normalization` must be given for this file, which does not tell it. Received: "
-                f"normalization=None for a network in the style of {resnet.style} with a stem for "
-                f"{'small' if resnet.stem == 'cifar' else 'large'} images. Pass (mean, standard "
+                f"normalization=None for a network in the style of {resnet.style} with a "
+                f"{'3x3' if resnet.stem == 'cifar' else '7x7'} stem. Pass (mean, standard "
                 "deviation) of its training images in [0, 1], or (0, 1) if they were not "
                 "normalized."
             )

@@ -214,7 +214,7 @@ def test_what_is_refused_is(case, teacher, labeled_images):
 
 def test_a_multi_label_teacher_is_refused(teacher, labeled_images):
     with pytest.raises(ValueError, match="must be the softmax of its layer 'logits'"):
-        distill(multi_label(teacher), labeled_images[0], **QUICK)
+        distill(multi_label(teacher), labeled_images[0], value_range=(0, 255), **QUICK)
 
 
 def test_the_student_of_a_frozen_teacher_is_trained_as_a_whole(pretrained, labeled_images):
@@ -225,6 +225,15 @@ def test_the_student_of_a_frozen_teacher_is_trained_as_a_whole(pretrained, label
     assert len(student.trainable_variables) > len(frozen.trainable_variables)
 
 
+def test_a_loaded_teacher_without_a_resnet_needs_the_value_range(teacher, labeled_images, tmp_path):
+    teacher.save(tmp_path / "teacher.keras")
+    loaded = keras.saving.load_model(tmp_path / "teacher.keras", compile=False)
+    with pytest.raises(ValueError, match="`value_range` must be given, as the teacher does not"):
+        distill(loaded, labeled_images[0], **QUICK)
+    student = distill(loaded, labeled_images[0], value_range=(0, 255), **QUICK)
+    assert student.value_range == (0, 255)
+
+
 def test_a_student_for_another_value_range_is_refused(labeled_images):
     images, labels = labeled_images
     options = {"epochs": 0, "optimizer": "sgd", "verbose": 0}
@@ -233,7 +242,7 @@ def test_a_student_for_another_value_range_is_refused(labeled_images):
     )
     with pytest.warns(UserWarning, match="not pretrained"):
         teacher = teacher.fine_tune(images, labels, **options)
-    with pytest.raises(ValueError, match="must have the same `value_range`.*of the teacher"):
+    with pytest.raises(ValueError, match="`value_range` must be that of the teacher"):
         distill(teacher, images / 255.0, student=student, epochs=0, verbose=0)
 
 

@@ -244,6 +244,61 @@ def test_files_that_are_not_a_former_export_are_kept(pretrained, file):
     assert (file / "thesis.tex").exists()
 
 
+def test_a_saved_model_with_other_files_is_kept(pretrained, file):
+    file.mkdir()
+    for name in ("saved_model.pb", "thesis.tex"):
+        (file / name).write_text("years of work")
+    with pytest.raises(ValueError, match="something else than a former export"):
+        pretrained.export(file, AVAILABLE)
+    assert (file / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("others", [["net.bin"], ["net.xml"], ["net.xml", "net.bin"]])
+def test_files_of_others_are_not_replaced_by_an_export_to_openvino(pretrained, others, tmp_path):
+    pytest.importorskip("openvino")
+    needs("openvino")
+    for name in others:
+        (tmp_path / name).write_text("<xml>years of work</xml>")
+    with pytest.raises(ValueError, match="`filepath` must"):
+        pretrained.export(tmp_path / "net.xml", "openvino")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
+        others, "<xml>years of work</xml>"
+    )
+
+
+@pytest.mark.extras
+def test_a_former_export_to_openvino_is_replaced(pretrained, tmp_path):
+    needs("openvino")
+    for _ in range(2):
+        pretrained.export(tmp_path / "net.xml", "openvino", verbose=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.bin", "net.xml"]
+
+
+def test_a_classifier_knows_the_value_range_of_its_model(make_model, labeled_images, file):
+    images, labels = labeled_images
+    model = make_model(value_range=(-1, 1))
+    model.build((None, 12, 12, 3))
+    model.pretrained = True
+    classifier = model.fine_tune(images / 127.5 - 1, labels, epochs=0, verbose=0)
+    export_model(classifier, file, AVAILABLE, image_size=12, verbose=False)
+    expected = classifier.predict(images / 127.5 - 1, verbose=0)
+    np.testing.assert_allclose(run(AVAILABLE, file, images), expected, rtol=0, atol=1e-4)
+
+
+def test_a_loaded_encoder_without_a_resnet_needs_its_value_range(pretrained, file, tmp_path):
+    pretrained.encoder.save(tmp_path / "encoder.keras")
+    encoder = keras.saving.load_model(tmp_path / "encoder.keras")
+    with pytest.raises(ValueError, match="`value_range` must be given, as the model does not tell"):
+        export_model(encoder, file, AVAILABLE, image_size=12)
+    export_model(encoder, file, AVAILABLE, image_size=12, value_range=(0, 255), verbose=False)
+    assert file.exists()
+
+
+def test_another_value_range_than_that_of_the_model_is_refused(pretrained, file):
+    with pytest.raises(ValueError, match=r"of the model. Received: value_range=\(0, 1\), expected"):
+        export_model(pretrained.encoder, file, AVAILABLE, image_size=12, value_range=(0, 1))
+
+
 def test_a_missing_package_is_named(pretrained, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install \"keras-simclr\[export\]\""):
