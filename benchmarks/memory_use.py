@@ -55,4 +55,5 @@ def started(script, *arguments, python=sys.executable, **environment):
 def stop(process):
     """End a process that serves."""
     process.stdin.close()
+    process.stdout.close()
     process.wait()

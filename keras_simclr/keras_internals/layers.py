@@ -43,17 +43,18 @@ def batch_norm_moments(layers, moments):
 
 
 @contextlib.contextmanager
-def layer_calls(layers, function):
+def layer_calls(layers, function, name="call"):
     """Let layers call `function(layer, call, *args, **kwargs)`.
 
     Args:
         layers: Keras layers.
         function: Function of the arguments of the layers' `call`; `call` is the layer's own method.
+        name: Name of the method, such as "convolution_op" of convolutions. Defaults to "call".
     """
     with contextlib.ExitStack() as stack:
         for layer in layers:
             stack.enter_context(
-                replaced(layer, "call", functools.partial(function, layer, layer.call))
+                replaced(layer, name, functools.partial(function, layer, getattr(layer, name)))
             )
         yield
 

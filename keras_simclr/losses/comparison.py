@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_simclr import distribution
+from keras_simclr.losses.symmetric import allows_symmetry, compare_all
 from keras_simclr.ops.custom_gradient import custom_gradient
 from keras_simclr.ops.forms import for_gpu
 from keras_simclr.ops.row_chunks import scan_chunks, set_in_rows
@@ -44,8 +45,10 @@ def compare_views(
         anchors = ops.concatenate([z_a, z_b])  # (2n, D), those of one device
         embeddings = distribution.all_gather(anchors)  # (2N, D)
         offset = distribution.shard_offset(anchors)
+        symmetric = embeddings is anchors and chunk_size == "auto" and not for_gpu()
+        symmetric = symmetric and allows_symmetry(ops.shape(anchors)[0], temperature, normalize)
         given = anchors, embeddings, offset, temperature, chunk_size, decoupled
-        compared = _compare_anchors(*given, equal_weights)
+        compared = _compare_anchors(*given, symmetric, equal_weights)
         losses = ops.mean(ops.reshape(compared[0], (2, -1)), axis=0)
         nearest = ops.cast(compared[1] > TIE / temperature, "float32")
         return ops.stack([losses, *ops.split(nearest, 2)], axis=1)  # (n, 3)
@@ -67,7 +70,7 @@ def _normalize(z):
 
 
 def _compare_anchors(
-    anchors, embeddings, offset, temperature, chunk_size, decoupled, equal_weights
+    anchors, embeddings, offset, temperature, chunk_size, decoupled, symmetric, equal_weights
 ):
     """Compare anchors with all embeddings.
 
@@ -78,6 +81,8 @@ def _compare_anchors(
         temperature: Positive float.
         chunk_size: As in `compare_views`.
         decoupled: As in `compare_views`.
+        symmetric: Whether the anchors are all embeddings, and `compare_all` can compare them; a
+            boolean or a scalar tensor.
         equal_weights: As in `compare_views`.
 
     Returns:
@@ -87,8 +92,20 @@ def _compare_anchors(
 
     @custom_gradient
     def compare(anchors, embeddings):
-        given = anchors, embeddings, offset, temperature, chunk_size, decoupled
-        losses, margins, *gradients = _compare_chunks(*given, ops.ones_like(anchors[:, 0]))
+        def compare_with(weights):
+            def by_symmetry():
+                found = compare_all(anchors, temperature, decoupled, weights)
+                return *found, ops.zeros_like(embeddings)
+
+            def in_chunks():
+                given = anchors, embeddings, offset, temperature, chunk_size, decoupled
+                return _compare_chunks(*given, weights)
+
+            if isinstance(symmetric, bool):
+                return by_symmetry() if symmetric else in_chunks()
+            return ops.cond(symmetric, by_symmetry, in_chunks)
+
+        losses, margins, *gradients = compare_with(ops.ones_like(anchors[:, 0]))
 
         def gradient(*args, upstream=None):
             weights = (args[0] if upstream is None else upstream)[0]
@@ -99,7 +116,7 @@ def _compare_anchors(
             return ops.cond(
                 ops.all(weights == weights[0]),
                 lambda: of_mean,
-                lambda: tuple(_compare_chunks(*given, weights)[2:]),
+                lambda: tuple(compare_with(weights)[2:]),
             )
 
         return ops.stack([losses, margins]), gradient

@@ -1,4 +1,4 @@
-"""Layers in faster forms, for training on PyTorch."""
+"""Layers in faster forms, for training on PyTorch, and on JAX on a CPU."""
 
 import contextlib
 
@@ -11,6 +11,8 @@ from keras_simclr.keras_internals import (
     flatten_layers,
     layer_calls,
 )
+from keras_simclr.ops.convolutions import convolve, has_slow_gradient
+from keras_simclr.ops.forms import for_gpu
 
 
 @contextlib.contextmanager
@@ -20,11 +22,17 @@ def fast_layers(model):
     On PyTorch, Keras normalizes in elementary operations, which take longer and keep three times
     the activations for the gradient, and copies the inputs of convolutions. Here
     BatchNormalization uses PyTorch's fused kernel, except on several devices, which share their
-    statistics, and nothing is copied. On TensorFlow and JAX nothing changes.
+    statistics, and nothing is copied. On JAX on a CPU, the gradients of the kernels of convolutions
+    are matrix products. On TensorFlow nothing changes.
 
     Args:
         model: Keras model or layer.
     """
+    if keras.backend.backend() == "jax" and not for_gpu():
+        convolutions = [layer for layer in flatten_layers(model) if has_slow_gradient(layer)]
+        with layer_calls(convolutions, convolve, "convolution_op"):
+            yield
+        return
     if keras.backend.backend() != "torch":
         yield
         return

@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Iterator
 
 from keras_simclr import distribution
@@ -17,7 +18,12 @@ def for_gpu() -> bool:
     the whole batch at once, and masks work instead of skipping it. The results are the same.
     """
     chosen = _chosen.get()
-    return distribution.has_accelerator() if chosen is None else chosen
+    return _has_accelerator() if chosen is None else chosen
+
+
+@functools.cache
+def _has_accelerator():
+    return distribution.has_accelerator()
 
 
 @contextlib.contextmanager

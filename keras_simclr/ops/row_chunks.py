@@ -87,3 +87,59 @@ def _scan_on_tensorflow(function, carry, tensors, chunk_size):
         lambda index, *_: index < number, step, (0, carry, results), parallel_iterations=1
     )
     return carry, tf.reshape(results.stack(), (-1, *shape))[:count]
+
+
+def rows_from(matrix: Any, start: Any, count: Any) -> Any:
+    """Return `count` rows of a matrix from row `start`, a scalar tensor, on."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.lax.dynamic_slice_in_dim(matrix, start, count)
+    return matrix[start : start + count]
+
+
+def update_rows(matrix: Any, start: Any, rows: Any, combine: Callable) -> Any:
+    """Combine rows with those of a matrix from row `start`, a scalar tensor, on.
+
+    Args:
+        matrix: Tensor of shape (N, M). On PyTorch it is changed in place.
+        start: First row of the matrix to change, a scalar tensor.
+        rows: Tensor of shape (n, M).
+        combine: Function of the old rows and `rows` that returns the new ones.
+
+    Returns:
+        Tensor of shape (N, M).
+    """
+    count = ops.shape(rows)[0]
+    if keras.backend.backend() == "jax":
+        import jax
+
+        new = combine(rows_from(matrix, start, count), rows)
+        return jax.lax.dynamic_update_slice_in_dim(matrix, new, start, 0)
+    end = start + count
+    new = combine(matrix[start:end], rows)
+    if keras.backend.backend() == "torch":
+        matrix[start:end] = new
+        return matrix
+    return ops.concatenate([matrix[:start], new, matrix[end:]])
+
+
+def set_diagonal(matrix: Any, size: int) -> Any:
+    """Set the diagonal of the first square of a matrix to zero, and keep of the last what is above.
+
+    Args:
+        matrix: Tensor of shape (size, M). On PyTorch it is changed in place.
+        size: Size of the squares.
+
+    Returns:
+        Tensor of shape (size, M).
+    """
+    if keras.backend.backend() == "torch":
+        matrix[:, :size].fill_diagonal_(0.0)
+        matrix[:, -size:].triu_(1)
+        return matrix
+    row, column = ops.arange(size), ops.arange(ops.shape(matrix)[1])
+    distance = ops.expand_dims(column, 0) - ops.expand_dims(row, 1)
+    last = column >= ops.shape(matrix)[1] - size
+    kept = ops.where(last, distance > ops.shape(matrix)[1] - size, distance != 0)
+    return ops.where(kept, matrix, 0.0)

@@ -125,3 +125,12 @@ def program(function, weights, images):
 def test_the_compiled_views_and_loss_neither_loop_nor_branch_nor_call_the_host(images):
     assert waiting_operations("cpu", images)
     assert waiting_operations("gpu", images) == set()
+
+
+def test_bfloat16_trains_in_the_form_for_gpus(make_model, labeled_images):
+    model = make_model(dtype="mixed_bfloat16", augmenter=None)
+    with form("gpu"):
+        history = model.fit(labeled_images[0], batch_size=12, epochs=3, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    h = model.predict(labeled_images[0], verbose=0)
+    assert h.dtype == "float32" and np.isfinite(h).all()
