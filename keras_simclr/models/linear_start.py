@@ -1,4 +1,4 @@
-"""A classification head that starts as a linear probe."""
+"""A classifier that starts as a linear probe, and ends halfway between it and fine-tuning."""
 
 from collections.abc import Iterable
 
@@ -47,6 +47,24 @@ def start_as_linear_probe(
         kernel[:, classes], bias[classes] = coefficients.T, intercept
     kernel = kernel / deviation[:, None]
     logits.set_weights([kernel, bias - mean @ kernel])
+
+
+def average_weights(classifier: keras.Model, start: list[np.ndarray]) -> None:
+    """Set the weights of a classifier to the mean of theirs and those that it started with.
+
+    Moving statistics are averaged as well. With few labels, fine-tuning also forgets; the mean
+    keeps more of what pretraining learned.
+
+    Args:
+        classifier: A fitted classifier.
+        start: Its weights before, from `get_weights()`.
+
+    References:
+        Wortsman et al. 2022 (arXiv:2109.01903), section 4.
+    """
+    for weight, before in zip(classifier.weights, start, strict=True):
+        if "float" in weight.dtype:
+            weight.assign((weight + before) / 2)
 
 
 def _embed(classifier, layer_input, batches):

@@ -191,8 +191,10 @@ FINE_TUNE_WIDE = Recipe(
 )
 
 # Any training on fewer than MANY_LABELS labels: not from a paper, with Keras' default weight
-# decay. A pretrained encoder, whose logits start as a linear probe, needs smaller steps.
+# decay. A pretrained encoder, whose logits start as a linear probe, needs smaller steps; crops
+# below MIN_AREA of an image cost more than they gain (benchmarks/RESULTS.md).
 MANY_LABELS = 10_000
+MIN_AREA = 0.6
 FEW_LABELS = Recipe(
     optimizer="adamw",
     rate=1e-3,

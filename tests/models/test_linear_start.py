@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_simclr.models import fine_tuning
 from keras_simclr.optimizers import recipes
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -82,3 +83,36 @@ def test_with_many_labels_the_logits_start_at_random(pretrained, labeled_images,
     monkeypatch.setattr(recipes, "MANY_LABELS", 24)
     kernel, _ = at_the_start(pretrained, *labeled_images).get_layer("logits").get_weights()
     assert 0 < np.abs(kernel).max() < 0.05
+
+
+class LastWeights(keras.callbacks.Callback):
+    """Keep the weights at the end of training."""
+
+    def on_train_end(self, logs=None):
+        self.weights = self.model.get_weights()
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "adamw"])
+def test_with_the_recipe_the_weights_end_halfway_between_start_and_end(
+    optimizer, pretrained, labeled_images
+):
+    start = pretrained.fine_tune(*labeled_images, epochs=0, verbose=0).get_weights()
+    last = LastWeights()
+    options = {"epochs": 2, "steps_per_epoch": 3, "callbacks": last, "verbose": 0}
+    found = pretrained.fine_tune(*labeled_images, optimizer=optimizer, **options).get_weights()
+    assert max(np.abs(b - e).max() for b, e in zip(start, last.weights, strict=True)) > 1e-3
+    for begin, end, weights in zip(start, last.weights, found, strict=True):
+        expected = (begin + end) / 2 if optimizer == "auto" else end
+        np.testing.assert_allclose(weights, expected, atol=1e-5)
+
+
+def test_few_labels_are_trained_on_large_crops(monkeypatch, pretrained, labeled_images):
+    created = []
+    create = fine_tuning.fine_tuning_views
+    monkeypatch.setattr(
+        fine_tuning, "fine_tuning_views", lambda *given: created.append(given[4]) or create(*given)
+    )
+    pretrained.fine_tune(*labeled_images, epochs=0, verbose=0)
+    monkeypatch.setattr(recipes, "MANY_LABELS", 10)
+    pretrained.fine_tune(*labeled_images, epochs=0, verbose=0)
+    assert created == [0.6, 0.0]
