@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import threading
 
 import keras
@@ -13,6 +14,7 @@ _originals = {
     cls: cls.__call__
     for cls in (keras.initializers.VarianceScaling, keras.initializers.RandomNormal)
 }
+LARGE = 2**16  # entries of a weight
 SEED_STATE = "seed_generator_state"  # name of the variable of a `SeedGenerator`
 
 
@@ -126,7 +128,7 @@ def object_graph(serialized):
 
 @contextlib.contextmanager
 def zero_initial_weights():
-    """Let the layers that this thread builds start at zero, as their weights will be replaced.
+    """Let the layers that this thread builds start at zero, or anywhere: weights will be replaced.
 
     Random ones take long, above all on JAX, which compiles their generator for each shape.
     """
@@ -152,6 +154,18 @@ def _zero_or(original):
     def call(initializer, shape, dtype=None):
         if threading.get_ident() not in _zeroing:
             return original(initializer, shape, dtype)
-        return keras.ops.convert_to_tensor(np.zeros(shape, "float32"), dtype)
+        return _untouched_zeros(shape, dtype or "float32")
 
     return call
+
+
+def _untouched_zeros(shape, dtype):
+    """Return zeros that take no memory until they are replaced.
+
+    TensorFlow copies those of NumPy; its own are not zero if their memory was used before.
+    """
+    if keras.backend.backend() == "tensorflow" and math.prod(shape) >= LARGE:
+        import tensorflow as tf
+
+        return tf.raw_ops.Empty(shape=shape, dtype=dtype, init=False)
+    return keras.ops.convert_to_tensor(np.zeros(shape, "float32"), dtype)
