@@ -1,6 +1,8 @@
 # The first command makes a virtual environment with all three backends.
 VENV := .venv
+PYTHON3 ?= python3
 PYTHON := $(VENV)/bin/python
+FUZZ_SECONDS ?= 60
 BACKENDS := tensorflow jax torch
 export KERAS_BACKEND ?= tensorflow
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -9,26 +11,49 @@ export CUDA_VISIBLE_DEVICES ?=
 TESTS := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
 	tests/test_examples.py tests
 
-.PHONY: help demo test test-extras coverage faults gpu-bench check docs
+# What a version of Keras or of a framework may break.
+COMPATIBILITY := tests/compat tests/test_keras_internals.py tests/test_backends_train_alike.py \
+	tests/losses tests/optimizers tests/training/test_compile.py tests/callbacks/test_gradient_norm.py
+LOWEST := tests/compat tests/test_backends_train_alike.py tests/losses/test_nt_xent.py
+
+.PHONY: help demo test test-extras test-lowest test-nightly coverage faults fuzz gpu-bench check docs
 
 help:
 	@echo "make demo         pretrain on digits, fine-tune on a few labels, compare (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make test         the tests, on each of: $(BACKENDS)"
 	@echo "make test-extras  the tests that need keras-cv, keras-hub or export runtimes, once it has installed them"
+	@echo "make test-lowest  a few tests with the oldest supported versions, in an environment of their own"
+	@echo "make test-nightly tests of what Keras may change, with its nightly build, in an environment of their own"
 	@echo "make coverage     the lines that the tests run (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make faults       runs killed 100 times at random moments, on each backend"
+	@echo "make fuzz         loaders given damaged files, a minute each (FUZZ_SECONDS=$(FUZZ_SECONDS))"
 	@echo "make gpu-bench    speed and accuracy on a GPU, beside published figures (PYTHON=..., ARGUMENTS=...)"
 	@echo "make check        ruff and mypy"
 	@echo "make docs         docs/ and the API as a site, in site/"
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	python3 -m venv $(VENV)
+	$(PYTHON3) -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet -c constraints.txt \
 		-e ".[tensorflow,jax,torch,grain,cli,checkpoints,docs,test]"
 	touch $@
 
 $(VENV)/installed-extras: $(VENV)/installed
 	$(PYTHON) -m pip install --quiet -c constraints.txt -e ".[cv,hub,export]"
+	touch $@
+
+$(VENV)-lowest/installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON3) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet -c constraints-lowest.txt \
+		-e ".[tensorflow,jax,torch,cli]" pytest
+	touch $@
+
+# The distribution keras-nightly has the same package as keras.
+$(VENV)-nightly/installed: pyproject.toml constraints.txt
+	$(PYTHON3) -m venv $(VENV)-nightly
+	$(VENV)-nightly/bin/python -m pip install --quiet -c constraints.txt \
+		-e ".[tensorflow,jax,torch,cli]" pytest hypothesis
+	$(VENV)-nightly/bin/python -m pip uninstall --quiet --yes keras
+	$(VENV)-nightly/bin/python -m pip install --quiet --pre keras-nightly
 	touch $@
 
 demo: $(VENV)/installed
@@ -45,6 +70,16 @@ test-extras: $(VENV)/installed-extras
 		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTHON) -m pytest -q -m extras || failed="$$failed $$backend"; \
 	done; test -z "$$failed" || { echo "Failed on:$$failed"; exit 1; }
 
+test-lowest: $(VENV)-lowest/installed
+	@for backend in $(BACKENDS); do \
+		echo "== $$backend"; KERAS_BACKEND=$$backend OMP_NUM_THREADS=1 $(VENV)-lowest/bin/python -m pytest -q $(LOWEST) || exit 1; \
+	done
+
+test-nightly: $(VENV)-nightly/installed
+	@for backend in $(BACKENDS); do \
+		echo "== $$backend"; KERAS_BACKEND=$$backend $(VENV)-nightly/bin/python -m pytest -q $(COMPATIBILITY) || exit 1; \
+	done
+
 coverage: $(VENV)/installed
 	$(TESTS) --cov --cov-report=term:skip-covered
 
@@ -52,6 +87,9 @@ faults: $(VENV)/installed
 	@for backend in $(BACKENDS); do \
 		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTHON) tests/faults/kill_runs.py || exit 1; \
 	done
+
+fuzz: $(VENV)/installed
+	KERAS_BACKEND=torch $(PYTHON) tests/faults/fuzz_loaders.py $(FUZZ_SECONDS)
 
 # All GPUs are visible unless CUDA_VISIBLE_DEVICES was set by the user; PYTHON may be another one.
 gpu-bench: $(if $(filter file,$(origin PYTHON)),$(VENV)/installed)

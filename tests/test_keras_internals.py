@@ -171,6 +171,7 @@ def test_variables_can_be_excluded_from_weight_decay():
     kernel, bias = keras.Variable([1.0], name="kernel"), keras.Variable([1.0], name="bias")
     optimizer = keras.optimizers.AdamW()
     optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.build([kernel, bias])
     assert keras_internals.uses_weight_decay(optimizer, kernel)
     assert not keras_internals.uses_weight_decay(optimizer, bias)
 

@@ -56,7 +56,7 @@ def load_arrays(
             "`checkpoint`, one file that ends in .index, or a `saved_model.pb` and `variables`. "
             f"Received: {sorted(entry.name for entry in path.iterdir())[:10]}."
         )
-    if pytorch.is_safetensors(path):
+    if path.suffix == ".safetensors" or pytorch.is_safetensors(path):
         return pytorch.read_safetensors(path, wanted)
     if pytorch.is_pickle(path):
         return pytorch.read_pickle(path, wanted)

@@ -101,7 +101,7 @@ def read_arrays(prefix: Path, wanted: Callable[[str], bool] | None = None) -> di
             for key, name in names.items()
             if key in keys and (wanted is None or wanted(name))
         }
-    except (tf.errors.OpError, LookupError, ValueError, RuntimeError) as error:
+    except Exception as error:  # its cause is in the file
         raise ValueError(
             f"The checkpoint is damaged or incomplete. Received: {str(prefix)!r} "
             f"({_first_line(error)}). Download its files again."

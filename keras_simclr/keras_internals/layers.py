@@ -81,11 +81,14 @@ def convolutions_without_copies():
 
     Keras copies them to channels first, and convolutions copy them back to channels last.
     """
-    from keras.src.backend.torch import nn
+    try:
+        from keras.src.backend.torch import nn
+    except ImportError:  # from Keras 3.16 on
+        from keras.src.backend.torch.ops import nn
 
     transpose = nn._transpose_spatial_inputs
-    nn._transpose_spatial_inputs = lambda images: (
-        images.permute(0, 3, 1, 2) if images.ndim == 4 else transpose(images)
+    nn._transpose_spatial_inputs = lambda images, *options, **more: (
+        images.permute(0, 3, 1, 2) if images.ndim == 4 else transpose(images, *options, **more)
     )
     try:
         yield

@@ -5,7 +5,6 @@ import datetime
 import importlib.metadata
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -226,7 +225,7 @@ def is_saved_model(path: Path) -> bool:
 def _load_saved(cls, path):
     try:
         model = keras.saving.load_model(path, compile=False) if path.is_file() else _restore(path)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # its cause is in the file
         raise ValueError(
             f"{path} cannot be loaded. Received: {type(error).__name__}: {error}"
         ) from error

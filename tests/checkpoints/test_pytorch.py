@@ -133,3 +133,11 @@ def test_a_folder_without_a_checkpoint_lists_its_files(tmp_path):
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(FileNotFoundError, match="contains no checkpoint.*Received: .'notes.txt'"):
         load_arrays(tmp_path)
+
+
+def test_a_safetensors_file_with_a_damaged_first_byte_is_damaged(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_file({"a": WEIGHT}, path)
+    path.write_bytes(b"\x80\0\0\x80" + path.read_bytes()[4:])
+    with pytest.raises(ValueError, match="is damaged"):
+        load_arrays(path)

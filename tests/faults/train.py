@@ -9,7 +9,7 @@ from keras import layers
 from keras_simclr import SimCLR
 from keras_simclr.callbacks import BackupAndRestore
 
-EPOCHS, STEPS = 8, 10
+EPOCHS, STEPS = 6, 10
 
 
 def main(folder, result):
