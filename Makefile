@@ -14,15 +14,13 @@ TESTS := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-load
 # What a version of Keras or of a framework may break.
 COMPATIBILITY := tests/compat tests/test_keras_internals.py tests/test_backends_train_alike.py \
 	tests/losses tests/optimizers tests/training/test_compile.py tests/callbacks/test_gradient_norm.py
-LOWEST := tests/compat tests/test_backends_train_alike.py tests/losses/test_nt_xent.py
 
-.PHONY: help demo test test-extras test-lowest test-nightly coverage faults fuzz gpu-bench check docs
+.PHONY: help demo test test-extras test-nightly coverage faults fuzz gpu-bench check docs
 
 help:
 	@echo "make demo         pretrain on digits, fine-tune on a few labels, compare (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make test         the tests, on each of: $(BACKENDS)"
 	@echo "make test-extras  the tests that need keras-cv, keras-hub or export runtimes, once it has installed them"
-	@echo "make test-lowest  a few tests with the oldest supported versions, in an environment of their own"
 	@echo "make test-nightly tests of what Keras may change, with its nightly build, in an environment of their own"
 	@echo "make coverage     the lines that the tests run (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make faults       runs killed 100 times at random moments, on each backend"
@@ -39,12 +37,6 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-extras: $(VENV)/installed
 	$(PYTHON) -m pip install --quiet -c constraints.txt -e ".[cv,hub,export]"
-	touch $@
-
-$(VENV)-lowest/installed: pyproject.toml constraints-lowest.txt
-	$(PYTHON3) -m venv $(VENV)-lowest
-	$(VENV)-lowest/bin/python -m pip install --quiet -c constraints-lowest.txt \
-		-e ".[tensorflow,jax,torch,cli]" pytest
 	touch $@
 
 # The distribution keras-nightly has the same package as keras.
@@ -69,11 +61,6 @@ test-extras: $(VENV)/installed-extras
 	@failed=; for backend in $(BACKENDS); do \
 		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTHON) -m pytest -q -m extras || failed="$$failed $$backend"; \
 	done; test -z "$$failed" || { echo "Failed on:$$failed"; exit 1; }
-
-test-lowest: $(VENV)-lowest/installed
-	@for backend in $(BACKENDS); do \
-		echo "== $$backend"; KERAS_BACKEND=$$backend OMP_NUM_THREADS=1 $(VENV)-lowest/bin/python -m pytest -q $(LOWEST) || exit 1; \
-	done
 
 test-nightly: $(VENV)-nightly/installed
 	@for backend in $(BACKENDS); do \
