@@ -81,8 +81,7 @@ def _compare_anchors(
         temperature: Positive float.
         chunk_size: As in `compare_views`.
         decoupled: As in `compare_views`.
-        symmetric: Whether the anchors are all embeddings, and `compare_all` can compare them; a
-            boolean or a scalar tensor.
+        symmetric: Whether the anchors are all embeddings, and `compare_all` can compare them.
         equal_weights: As in `compare_views`.
 
     Returns:
@@ -101,9 +100,7 @@ def _compare_anchors(
                 given = anchors, embeddings, offset, temperature, chunk_size, decoupled
                 return _compare_chunks(*given, weights)
 
-            if isinstance(symmetric, bool):
-                return by_symmetry() if symmetric else in_chunks()
-            return ops.cond(symmetric, by_symmetry, in_chunks)
+            return by_symmetry() if symmetric else in_chunks()
 
         losses, margins, *gradients = compare_with(ops.ones_like(anchors[:, 0]))
 

@@ -7,7 +7,13 @@ away, so they are the diagonal of the last chunk of that half.
 
 from keras import ops
 
-from keras_simclr.ops.row_chunks import rows_from, scan_chunks, set_diagonal, update_rows
+from keras_simclr.ops.row_chunks import (
+    rows_from,
+    scan_chunks,
+    set_diagonal,
+    update_rows,
+    updates_rows_in_place,
+)
 
 CHUNK_SIZE = 256  # anchors
 MIN_PAIRS = 1024  # below, so few chunks are faster compared with all others
@@ -15,17 +21,16 @@ MIN_TEMPERATURE = 0.04  # below, exp((s - 1) / temperature) loses digits
 
 
 def allows_symmetry(count, temperature, normalize):
-    """Return whether `compare_all` can compare this number of embeddings, a boolean or a tensor.
+    """Return whether `compare_all` can compare this number of embeddings.
 
     Args:
-        count: Number 2N of embeddings, an integer or a scalar tensor.
+        count: Number 2N of embeddings, an integer or, on TensorFlow, a scalar tensor.
         temperature: Positive float.
         normalize: Whether the embeddings have unit length.
     """
-    if not normalize or temperature < MIN_TEMPERATURE:
+    if not updates_rows_in_place() or not normalize or temperature < MIN_TEMPERATURE:
         return False
-    fits = (count % (2 * CHUNK_SIZE) == 0, count >= 2 * MIN_PAIRS)
-    return all(fits) if isinstance(count, int) else ops.logical_and(*fits)
+    return count % (2 * CHUNK_SIZE) == 0 and count >= 2 * MIN_PAIRS
 
 
 def compare_all(z, temperature, decoupled, weights):

@@ -1,13 +1,25 @@
 """Convolutions on JAX on a CPU, where XLA takes far longer for gradients of kernels than needed."""
 
+import itertools
+import math
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_simclr import distribution
+from keras_simclr.ops.chunking import CACHED_VALUES, in_chunks
+
+MAX_IMAGES = 16  # of a chunk
+
 
 def has_slow_gradient(layer: Any) -> bool:
-    """Return whether a layer is a convolution whose gradient can be written as products."""
+    """Return whether a layer is a convolution whose gradient can be written as products.
+
+    On several devices it stays with XLA, which knows how to split it.
+    """
+    if distribution.num_devices() > 1:
+        return False
     if type(layer) is not keras.layers.Conv2D or layer.padding not in ("same", "valid"):
         return False
     plain = layer.groups == 1 and tuple(layer.dilation_rate) == (1, 1)
@@ -41,17 +53,25 @@ def _gradient_of_kernel(layer, inputs, kernel, upstream):
     padding = jax.lax.padtype_to_pads(inputs.shape[1:3], size, strides, layer.padding.upper())
     inputs = ops.pad(inputs, [(0, 0), *padding, (0, 0)])
     ends = [(n - 1) * stride + 1 for n, stride in zip(upstream.shape[1:3], strides, strict=True)]
-    rows = ops.reshape(upstream, (-1, upstream.shape[3]))  # (N h w, filters)
 
-    def of_row(i):
-        columns = [
+    def add_images(total, chunk):
+        inputs, upstream = chunk
+        under_kernel = [
             inputs[:, i : i + ends[0] : strides[0], j : j + ends[1] : strides[1]]
-            for j in range(size[1])
+            for i, j in itertools.product(*map(range, size))
         ]
-        seen = ops.reshape(ops.concatenate(columns, axis=3), (rows.shape[0], -1))
-        return jax.lax.dot_general(
-            seen, rows, (((0,), (0,)), ((), ())), preferred_element_type="float32"
+        rows = ops.reshape(ops.concatenate(under_kernel, axis=3), (-1, len(total)))  # (n h w, ...)
+        product = jax.lax.dot_general(
+            rows,
+            ops.reshape(upstream, (len(rows), -1)),
+            (((0,), (0,)), ((), ())),
+            preferred_element_type="float32",
         )
+        return total + product, None
 
-    gradient = ops.stack([of_row(i) for i in range(size[0])])
-    return ops.cast(ops.reshape(gradient, kernel.shape), kernel.dtype)
+    # The pixels under the kernel stay in the cache, which makes the products several times faster.
+    values = math.prod(upstream.shape[1:3]) * math.prod(kernel.shape[:3])
+    chunk_size = min(max(CACHED_VALUES // values, 1), MAX_IMAGES)
+    total = ops.zeros((math.prod(kernel.shape[:3]), kernel.shape[3]), "float32")
+    total, _ = jax.lax.scan(add_images, total, in_chunks((inputs, upstream), chunk_size))
+    return ops.cast(ops.reshape(total, kernel.shape), kernel.dtype)

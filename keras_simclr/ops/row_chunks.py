@@ -89,6 +89,11 @@ def _scan_on_tensorflow(function, carry, tensors, chunk_size):
     return carry, tf.reshape(results.stack(), (-1, *shape))[:count]
 
 
+def updates_rows_in_place() -> bool:
+    """Return whether `update_rows` changes a matrix in place; on TensorFlow it is not supported."""
+    return keras.backend.backend() != "tensorflow"
+
+
 def rows_from(matrix: Any, start: Any, count: Any) -> Any:
     """Return `count` rows of a matrix from row `start`, a scalar tensor, on."""
     if keras.backend.backend() == "jax":
@@ -110,18 +115,14 @@ def update_rows(matrix: Any, start: Any, rows: Any, combine: Callable) -> Any:
     Returns:
         Tensor of shape (N, M).
     """
-    count = ops.shape(rows)[0]
+    count = len(rows)
     if keras.backend.backend() == "jax":
         import jax
 
         new = combine(rows_from(matrix, start, count), rows)
         return jax.lax.dynamic_update_slice_in_dim(matrix, new, start, 0)
-    end = start + count
-    new = combine(matrix[start:end], rows)
-    if keras.backend.backend() == "torch":
-        matrix[start:end] = new
-        return matrix
-    return ops.concatenate([matrix[:start], new, matrix[end:]])
+    matrix[start : start + count] = combine(matrix[start : start + count], rows)
+    return matrix
 
 
 def set_diagonal(matrix: Any, size: int) -> Any:

@@ -7,6 +7,10 @@ from keras import ops
 
 from keras_simclr.losses import NTXentLoss, comparison, symmetric
 
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() == "tensorflow", reason="TensorFlow compares every anchor with all"
+)
+
 
 @pytest.fixture
 def z(rng, monkeypatch):
@@ -15,7 +19,7 @@ def z(rng, monkeypatch):
     return rng.normal(size=(48, 6)).astype("float32")
 
 
-def compared(z, gradient, static=True, weights=None, chunk_size="auto", **options):
+def compared(z, gradient, weights=None, chunk_size="auto", **options):
     """Return loss, accuracy and the gradient, compiled."""
     loss = NTXentLoss(chunk_size=chunk_size, **{"temperature": 0.2, **options})
 
@@ -29,20 +33,15 @@ def compared(z, gradient, static=True, weights=None, chunk_size="auto", **option
         import jax
 
         both = jax.jit(both)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        both = tf.function(both, input_signature=[tf.TensorSpec(z.shape if static else (None, 6))])
     value, accuracy = both(ops.convert_to_tensor(z))
     return [float(value), ops.convert_to_numpy(accuracy), gradient(lambda z: both(z)[0], z)]
 
 
-@pytest.mark.parametrize("static", [True, False], ids=["static", "unknown"])
 @pytest.mark.parametrize("options", [{}, {"decoupled": True}, {"temperature": 0.05}], ids=str)
-def test_loss_accuracy_and_gradient_are_those_of_all_anchors(options, static, z, gradient):
+def test_loss_accuracy_and_gradient_are_those_of_all_anchors(options, z, gradient):
     z[24:] = 0.5 * z[:24] + 0.5 * z[24:]
-    found = compared(z, gradient, static, **options)
-    expected = compared(z, gradient, static, chunk_size=5, **options)
+    found = compared(z, gradient, **options)
+    expected = compared(z, gradient, chunk_size=5, **options)
     assert found[0] == pytest.approx(expected[0], rel=1e-5)
     np.testing.assert_array_equal(found[1], expected[1])
     assert 0 < found[1].sum() < 48
