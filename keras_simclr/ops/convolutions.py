@@ -69,7 +69,7 @@ def _gradient_of_kernel(layer, inputs, kernel, upstream):
         )
         return total + product, None
 
-    # The pixels under the kernel stay in the cache, which makes the products several times faster.
+    # The pixels under the kernel stay in the cache, where the products are faster.
     values = math.prod(upstream.shape[1:3]) * math.prod(kernel.shape[:3])
     chunk_size = min(max(CACHED_VALUES // values, 1), MAX_IMAGES)
     total = ops.zeros((math.prod(kernel.shape[:3]), kernel.shape[3]), "float32")
