@@ -123,7 +123,8 @@ def _distilled():
             kind = f"distilled_{part}"
             note = "Its folder is named after the others' and has not been seen."
             facts = {**network, "kind": kind, "accuracy": accuracy, "note": note}
-            yield from _two_formats(f"{stem}_{kind}", f"simclrv2/distill_{part}/{folder}", **facts)
+            url = f"{TF1_BUCKET}/simclrv2/distill_{part}/{folder}/"
+            yield _authors(name=f"{stem}_{kind}_tf1", url=url, format="TensorFlow 1", **facts)
 
 
 def _simclr_v1():

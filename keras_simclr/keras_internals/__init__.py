@@ -30,6 +30,7 @@ from keras_simclr.keras_internals.layers import safe_mode as safe_mode
 from keras_simclr.keras_internals.layers import without_symbolic_build as without_symbolic_build
 from keras_simclr.keras_internals.layers import zero_initial_weights as zero_initial_weights
 from keras_simclr.keras_internals.optimizing import has_schedule as has_schedule
+from keras_simclr.keras_internals.optimizing import name_publicly as name_publicly
 from keras_simclr.keras_internals.optimizing import record_gradient as record_gradient
 from keras_simclr.keras_internals.optimizing import uses_weight_decay as uses_weight_decay
 from keras_simclr.keras_internals.optimizing import variable_index as variable_index

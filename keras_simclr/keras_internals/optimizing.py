@@ -1,14 +1,28 @@
 """Optimizers and gradients."""
 
 import keras
+from keras.src import api_export
 
 from keras_simclr.keras_internals.layers import replaced
+
+TORCH_OPTIMIZERS = "keras.src.backend.torch.optimizers."
 
 
 def has_schedule(optimizer):
     """Return whether the learning rate of an optimizer is a schedule."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+
+
+def name_publicly(optimizer):
+    """Let an optimizer be saved under its public name, which every backend has.
+
+    On PyTorch, `keras.optimizers.SGD(0.1)` is of a subclass, whose own name only PyTorch knows.
+    """
+    kind = type(getattr(optimizer, "inner_optimizer", optimizer))
+    names = filter(None, map(api_export.get_name_from_symbol, kind.__mro__))
+    if kind.__module__.startswith(TORCH_OPTIMIZERS):
+        api_export.REGISTERED_OBJS_TO_NAMES.setdefault(kind, next(names))
 
 
 def uses_weight_decay(optimizer, variable):

@@ -12,7 +12,7 @@ from keras_simclr.callbacks.run_state import Run, plain_config
 from keras_simclr.data.array_dataset import split_array
 from keras_simclr.data.epoch_dataset import weakly
 from keras_simclr.data.prepare_labeled import prepare_labeled_data, prepare_validation_data
-from keras_simclr.keras_internals import EpochStart
+from keras_simclr.keras_internals import EpochStart, name_publicly
 from keras_simclr.layers.fine_tuning_views import fine_tuning_views
 from keras_simclr.models.classifier import build_classifier, check_label_form
 from keras_simclr.models.linear_start import average_weights, start_as_linear_probe
@@ -285,6 +285,7 @@ def _compile(classifier, labeled, optimizer, loss, metrics, multi_label):
         metrics = ["accuracy"]
     check_label_form(loss, metrics, labeled.one_hot)
     classifier.compile(optimizer, loss=loss, metrics=metrics)
+    name_publicly(classifier.optimizer)
     images, labels = labeled.example
     classifier.optimizer.build(classifier.trainable_variables)
     outputs = classifier(images)

@@ -8,7 +8,7 @@ from keras_simclr import distribution
 from keras_simclr.callbacks.main_process import list_callbacks
 from keras_simclr.callbacks.run_state import RATE_CALLBACKS
 from keras_simclr.data.prepare import check_known_length
-from keras_simclr.keras_internals import has_schedule
+from keras_simclr.keras_internals import has_schedule, name_publicly
 from keras_simclr.losses import NTXentLoss
 
 NT_XENT_NAMES = ("nt_xent", "NTXentLoss")
@@ -81,6 +81,7 @@ class RecipeCompiler(keras.Model):
 
     def _compile_with(self, optimizer):
         super().compile(optimizer=optimizer, **self._compile_options)
+        name_publicly(self.optimizer)
         self._optimized = None
 
     def _get_loss(self, loss):
@@ -132,6 +133,7 @@ class RecipeCompiler(keras.Model):
         """Return the config with which `compile_from_config` compiles the model."""
         config = super().get_compile_config()
         if config:
+            config |= self._compile_options  # Keras' own has what "auto" was on this backend
             config["loss"] = keras.saving.serialize_keras_object(self._contrastive_loss)
             config["optimizer_is_auto"] = self._optimizer_is_auto
             config["is_planned"] = self._is_planned

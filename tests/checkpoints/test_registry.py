@@ -63,7 +63,7 @@ def test_the_urls_of_other_projects_are_theirs():
         ("resnet152_3x_sk1_simclr_v2", 79.8),
         ("resnet50_2x_simclr_v1", 74.2),
         ("resnet50_4x_simclr_v1_zip", 76.6),
-        ("resnet50_1x_simclr_v2_distilled_1pct", 73.9),
+        ("resnet50_1x_simclr_v2_distilled_1pct_tf1", 73.9),
         ("resnet152_3x_sk1_simclr_v2_distilled_10pct_tf1", 80.9),
         ("resnet101_1x_simclr_vissl_1000ep", 71.56),
         ("resnet50_1x_dcl_lightly_100ep", 65.1),

@@ -27,6 +27,18 @@ def test_a_loaded_model_returns_the_same_features(make_model, labeled_images, tm
     assert loaded.pretrained
 
 
+@pytest.mark.parametrize("mixed", [False, True])
+def test_what_was_compiled_is_saved_for_every_backend(mixed, pretrained, labeled_images):
+    scaled = keras.optimizers.LossScaleOptimizer
+    pretrained.compile(scaled(keras.optimizers.AdamW()) if mixed else keras.optimizers.AdamW())
+    config = pretrained.get_compile_config()
+    assert config["jit_compile"] == "auto"
+    classifier = pretrained.fine_tune(*labeled_images, epochs=0, optimizer="sgd", verbose=0)
+    for optimizer in (config["optimizer"], classifier.get_compile_config()["optimizer"]):
+        inner = optimizer["config"].get("inner_optimizer", optimizer)
+        assert (optimizer["module"], inner["module"]) == ("keras.optimizers", "keras.optimizers")
+
+
 def test_a_named_backbone_is_restored(tmp_path):
     model = SimCLR("resnet18", seed=2)
     model.build((None, 16, 16, 3))
