@@ -7,6 +7,16 @@ from keras_simclr.data.array_dataset import take_shard
 from keras_simclr.data.inspection import images_as_numpy, iterate_batches
 
 
+def pad(images, size):
+    """Return `size` images: these and, as often as needed, the last one again."""
+    return np.concatenate([images, np.repeat(images[-1:], size - len(images), axis=0)])
+
+
+def size_for_devices(count):
+    """Return the smallest multiple of the number of devices that is not below `count`."""
+    return count + -count % distribution.num_devices()
+
+
 def pad_batches(dataset):
     """Pad each batch to a multiple of the number of devices by repeating its last image.
 
@@ -17,15 +27,14 @@ def pad_batches(dataset):
         A generator of this process's shard of each padded batch, and a list to which the
         generator appends (size without padding, size with padding) for each batch.
     """
-    counts, num_devices = [], distribution.num_devices()
+    counts = []
 
     def padded():
         for batch in iterate_batches(dataset):
             images = images_as_numpy(batch)
-            missing = -len(images) % num_devices
-            counts.append((len(images), len(images) + missing))
-            images = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
-            yield (take_shard(images, distribution.data_shard()),)
+            size = size_for_devices(len(images))
+            counts.append((len(images), size))
+            yield (take_shard(pad(images, size), distribution.data_shard()),)
 
     return padded(), counts
 

@@ -9,6 +9,8 @@ import weakref
 
 import keras
 
+from keras_simclr.keras_internals.layers import replaced
+
 CALLBACK_STATE = {
     keras.callbacks.EarlyStopping: ("wait", "stopped_epoch", "best", "best_weights", "best_epoch"),
     keras.callbacks.ModelCheckpoint: (
@@ -208,11 +210,8 @@ def own_loader_seeds():
         loader.generator = torch.Generator()
         return loader
 
-    data_adapter_utils.get_torch_dataloader = make_loader_with_generator
-    try:
+    with replaced(data_adapter_utils, "get_torch_dataloader", make_loader_with_generator):
         yield
-    finally:
-        data_adapter_utils.get_torch_dataloader = make_loader
 
 
 def is_multi_worker(strategy):

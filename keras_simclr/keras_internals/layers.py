@@ -63,7 +63,7 @@ def layer_calls(layers, function, name="call"):
 
 @contextlib.contextmanager
 def replaced(owner, name, method):
-    """Replace a method of one Keras object, which must not track what replaces it."""
+    """Replace a method of one Keras object, which must not track it, or a name in a module."""
     before = vars(owner).get(name)
     object.__setattr__(owner, name, method)
     try:
@@ -87,13 +87,14 @@ def convolutions_without_copies():
         from keras.src.backend.torch.ops import nn
 
     transpose = nn._transpose_spatial_inputs
-    nn._transpose_spatial_inputs = lambda images, *options, **more: (
-        images.permute(0, 3, 1, 2) if images.ndim == 4 else transpose(images, *options, **more)
-    )
-    try:
+
+    def without_copy(images, *options, **more):
+        if images.ndim == 4:
+            return images.permute(0, 3, 1, 2)
+        return transpose(images, *options, **more)
+
+    with replaced(nn, "_transpose_spatial_inputs", without_copy):
         yield
-    finally:
-        nn._transpose_spatial_inputs = transpose
 
 
 @contextlib.contextmanager

@@ -27,11 +27,8 @@ def scalars_made_on_device():
 
     module = types.ModuleType("torch")
     vars(module).update(vars(torch), as_tensor=as_tensor, __getattr__=lambda n: getattr(torch, n))
-    core.torch = module
-    try:
+    with replaced(core, "torch", module):
         yield
-    finally:
-        core.torch = torch
 
 
 def scheduled_on_host(optimizer, step):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from keras_simclr import distribution
+from keras_simclr.data.padding import pad, size_for_devices
 
 
 def start_as_linear_probe(
@@ -72,9 +72,8 @@ def _embed(classifier, layer_input, batches):
     embed = keras.Model(classifier.inputs, layer_input)
     features, targets, size = [], [], 0
     for images, *of_images in batches:
-        size = max(size, len(images) + -len(images) % distribution.num_devices())
-        padded = np.concatenate([images, np.repeat(images[-1:], size - len(images), axis=0)])
-        found = embed.predict_on_batch(keras.ops.convert_to_tensor(padded))
+        size = max(size, size_for_devices(len(images)))
+        found = embed.predict_on_batch(keras.ops.convert_to_tensor(pad(images, size)))
         features.append(np.asarray(found, "float32")[: len(images)])  # those of one replica
         targets.append(of_images)
     labels, *weights = (np.concatenate(parts) for parts in zip(*targets, strict=True))
