@@ -3,28 +3,32 @@ VENV := .venv
 PYTHON3 ?= python3
 PYTHON := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
-BACKENDS := tensorflow jax torch
+# The first, which starts fastest, runs all tests; the others those that depend on the backend.
+BACKENDS := torch tensorflow jax
 export KERAS_BACKEND ?= tensorflow
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export CUDA_VISIBLE_DEVICES ?=
-# Two processes with one PyTorch thread each; the tests of a file share a process, longest first.
+# Two processes with one PyTorch thread each; the tests of a file run in one, longest first.
+LONGEST := tests/training tests/distribution tests/callbacks tests/test_saved_across_backends.py \
+	tests/test_examples.py
 TESTS := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
-	tests/test_examples.py tests
+	$(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py) $(patsubst %/,%,$(wildcard tests/*/)))
 
 # What a version of Keras or of a framework may break.
 COMPATIBILITY := tests/compat tests/test_keras_internals.py tests/test_backends_train_alike.py \
 	tests/losses tests/optimizers tests/training/test_compile.py tests/callbacks/test_gradient_norm.py
 
-.PHONY: help demo test test-extras test-nightly coverage faults fuzz gpu-bench check docs
+.PHONY: help demo test test-extras test-lowest test-nightly coverage faults fuzz gpu-bench check docs
 
 help:
 	@echo "make demo         pretrain on digits, fine-tune on a few labels, compare (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make test         the tests, on each of: $(BACKENDS)"
 	@echo "make test-extras  the tests that need keras-cv, keras-hub or export runtimes, once it has installed them"
-	@echo "make test-nightly tests of what Keras may change, with its nightly build, in an environment of their own"
-	@echo "make coverage     the lines that the tests run (KERAS_BACKEND=$(KERAS_BACKEND))"
+	@echo "make test-lowest  the tests of what Keras may change, on the lowest versions, in a separate environment"
+	@echo "make test-nightly the tests of what Keras may change, on its nightly build, in a separate environment"
+	@echo "make coverage     the lines that the tests miss (KERAS_BACKEND=$(KERAS_BACKEND))"
 	@echo "make faults       runs killed 100 times at random moments, on each backend"
-	@echo "make fuzz         loaders given damaged files, a minute each (FUZZ_SECONDS=$(FUZZ_SECONDS))"
+	@echo "make fuzz         damaged files for the loaders, a minute each (FUZZ_SECONDS=$(FUZZ_SECONDS))"
 	@echo "make gpu-bench    speed and accuracy on a GPU, beside published figures (PYTHON=..., ARGUMENTS=...)"
 	@echo "make check        ruff and mypy"
 	@echo "make docs         docs/ and the API as a site, in site/"
@@ -39,22 +43,30 @@ $(VENV)/installed-extras: $(VENV)/installed
 	$(PYTHON) -m pip install --quiet -c constraints.txt -e ".[cv,hub,export]"
 	touch $@
 
+define install_for_compatibility
+	$(PYTHON3) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet -c $(1) -e ".[tensorflow,jax,torch,cli]" \
+		pytest pytest-xdist hypothesis
+endef
+
+$(VENV)-lowest/installed: pyproject.toml constraints-lowest.txt
+	$(call install_for_compatibility,constraints-lowest.txt)
+	touch $@
+
 # The distribution keras-nightly has the same package as keras.
 $(VENV)-nightly/installed: pyproject.toml constraints.txt
-	$(PYTHON3) -m venv $(VENV)-nightly
-	$(VENV)-nightly/bin/python -m pip install --quiet -c constraints.txt \
-		-e ".[tensorflow,jax,torch,cli]" pytest hypothesis
-	$(VENV)-nightly/bin/python -m pip uninstall --quiet --yes keras
-	$(VENV)-nightly/bin/python -m pip install --quiet --pre keras-nightly
+	$(call install_for_compatibility,constraints.txt)
+	$(@D)/bin/python -m pip uninstall --quiet --yes keras
+	$(@D)/bin/python -m pip install --quiet --pre keras-nightly
 	touch $@
 
 demo: $(VENV)/installed
 	$(PYTHON) examples/quickstart.py
 
 test: $(VENV)/installed
-	@failed=; once="not extras"; for backend in $(BACKENDS); do \
-		echo "== $$backend"; KERAS_BACKEND=$$backend $(TESTS) -m "$$once" || failed="$$failed $$backend"; \
-		once="not extras and not once"; \
+	@failed=; chosen="not extras"; for backend in $(BACKENDS); do \
+		echo "== $$backend"; KERAS_BACKEND=$$backend $(TESTS) -m "$$chosen" || failed="$$failed $$backend"; \
+		chosen="not extras and (not once or every_backend)"; \
 	done; test -z "$$failed" || { echo "Failed on:$$failed"; exit 1; }
 
 test-extras: $(VENV)/installed-extras
@@ -62,9 +74,13 @@ test-extras: $(VENV)/installed-extras
 		echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTHON) -m pytest -q -m extras || failed="$$failed $$backend"; \
 	done; test -z "$$failed" || { echo "Failed on:$$failed"; exit 1; }
 
-test-nightly: $(VENV)-nightly/installed
+# Old releases warn of what their newer dependencies changed, and load no files of a newer Keras.
+test-lowest: OPTIONS := -W default --deselect tests/compat
+test-lowest test-nightly: test-%: $(VENV)-%/installed
 	@for backend in $(BACKENDS); do \
-		echo "== $$backend"; KERAS_BACKEND=$$backend $(VENV)-nightly/bin/python -m pytest -q $(COMPATIBILITY) || exit 1; \
+		echo "== $$backend"; \
+		KERAS_BACKEND=$$backend OMP_NUM_THREADS=1 $(<D)/bin/python -m pytest -q -n 2 --dist loadfile \
+			$(OPTIONS) $(COMPATIBILITY) || exit 1; \
 	done
 
 coverage: $(VENV)/installed

@@ -1,11 +1,17 @@
-"""Pretrain the small ResNet on 10,000 real CIFAR-10 images, and evaluate its features.
+"""Pretrain a small ResNet on real CIFAR-10 images, and evaluate its features.
 
-    KERAS_BACKEND=tensorflow python benchmarks/cifar10.py FOLDER [--epochs 20] [--seed 0] [--report]
+    KERAS_BACKEND=torch python benchmarks/cifar10.py FOLDER [--seed 0] [--report] [--few]
+        [--epochs 20] [--images 10000] [--batch-size 256] [--width 32] [--views 2]
+        [--adamw RATE DECAY] [--sgd RATE DECAY] [--lars RATE DECAY] [--warmup 0.1] [--beta 0.999]
+        [--temperature T] [--decoupled] [--hidden D] [--output D] [--layers 2]
+        [--crop 0.08] [--grayscale 0.2] [--strength 0.5] [--C 1.0]
 
 FOLDER holds a folder of JPEGs for each class. Images 1 to 1,000 of each class (files in sorted
-order) are used for pretraining, without labels, and as the bank of kNN and the linear probe. Images
-1,001 to 1,500 are the test images on which recipes are chosen; `--report` tests on 1,501 to 2,000
-instead. `--few` also fine-tunes with 1 % and 10 % of the labels, and trains from scratch.
+order), or `--images` of them, are used for pretraining, without labels, and as the bank of kNN and
+the linear probe. Images 1,001 to 1,500 are the test images on which recipes are chosen; `--report`
+tests on 1,501 to 2,000 instead. Settings that are not given are those that `SimCLR` and `fit`
+choose. `--few` also compares fine-tuning on 1 % and 10 % of the labels with a linear probe and with
+training from scratch, over `--draws` draws of the labels.
 """
 
 import argparse
@@ -19,15 +25,11 @@ import numpy as np
 from PIL import Image
 from small_resnet import small_resnet
 
-from keras_simclr import LARS, SimCLR
-from keras_simclr.evaluation import knn_accuracy, linear_probe
+from keras_simclr import LARS, NTXentLoss, ProjectionHead, SimCLR, SimCLRAugmenter
+from keras_simclr.evaluation import knn_accuracy, label_efficiency, linear_probe
 from keras_simclr.optimizers import warmup_cosine
 
-BATCH_SIZE = 256
-TEMPERATURE = 0.5
-SCRATCH_RATES = (1e-3, 3e-3)
 PER_CLASS = 1000, 1500, 2000  # where the images for pretraining, recipes and reports end
-FEW_STEPS = 300  # default number of steps of `fine_tune`
 
 
 def load(folder, first, last):
@@ -40,119 +42,109 @@ def load(folder, first, last):
     return np.stack(images), np.array(labels)
 
 
-class Evaluate(keras.callbacks.Callback):
-    """Print kNN and linear accuracy after some epochs, and the speed of training until then."""
-
-    def __init__(self, bank, test, epochs):
-        super().__init__()
-        self.bank, self.test, self.epochs = bank, test, epochs
-        self.seconds = 0.0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Start the clock."""
-        self.began = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Stop the clock, and evaluate after some epochs."""
-        took = time.perf_counter() - self.began
-        self.seconds += took if epoch else 0.0  # the first epoch compiles
-        if epoch + 1 not in self.epochs:
-            return
-        row = {"epoch": epoch + 1, **{k: round(float(v), 4) for k, v in logs.items()}}
-        row["images per second"] = round(len(self.bank[0]) * epoch / max(self.seconds, 1e-9))
-        print(json.dumps({**row, **evaluate(self.model, self.bank, self.test)}), flush=True)
-
-
-def evaluate(model, bank, test):
-    """Return kNN (k=200, temperature 0.1) and linear accuracy of the features in per cent."""
+def evaluate(model, bank, test, C=1.0):
+    """Return kNN (k=200, temperature 0.1) and linear accuracy of the features in percent."""
     h_bank, h_test = (model.predict(images, verbose=0) for images, _ in (bank, test))
-    linear = linear_probe(h_bank, bank[1]).score(h_test, test[1])
+    linear = linear_probe(h_bank, bank[1], C=C).score(h_test, test[1])
     k = min(200, len(h_bank))
     knn = knn_accuracy(h_bank, bank[1], h_test, test[1], k=k, temperature=0.1)
     return {"knn": round(100 * knn, 2), "linear": round(100 * linear, 2)}
 
 
-def few_labels(model, untrained, bank, test, fraction):
-    """Print accuracy after fine-tuning with a fraction of the labels, and from scratch."""
+def labeled_part(bank, fraction):
+    """Return a fraction of the images of each class, and their labels."""
     per_class = round(fraction * PER_CLASS[0])
     chosen = np.concatenate([np.flatnonzero(bank[1] == c)[:per_class] for c in range(10)])
-    labeled = bank[0][chosen], bank[1][chosen]
+    return bank[0][chosen], bank[1][chosen]
 
-    def accuracy(model, **options):
-        classifier = model.fine_tune(*labeled, num_classes=10, verbose=0, **options)
-        return round(100 * classifier.evaluate(*test, verbose=0)[1], 2)
 
-    row = {
-        "labels": len(chosen),
-        "fine-tuned": accuracy(model),
-        "from scratch": max(
-            accuracy(untrained(), optimizer=keras.optimizers.AdamW(warmup_cosine(rate, FEW_STEPS)))
-            for rate in SCRATCH_RATES
-        ),
-    }
-    print(json.dumps(row), flush=True)
+def fine_tuned(model, bank, test, fraction, **options):
+    """Return the accuracy in percent after fine-tuning on a fraction of the labels."""
+    labeled = labeled_part(bank, fraction)
+    classifier = model.fine_tune(*labeled, num_classes=10, verbose=0, **options)
+    return round(100 * classifier.evaluate(*test, verbose=0)[1], 2)
+
+
+def new_model(options):
+    """Return a model with the settings that the command line has."""
+    keras.utils.set_random_seed(options.seed)
+    settings = {"grayscale": options.grayscale, "strength": options.strength}
+    settings |= {"scale": options.crop and (options.crop, 1.0)}
+    given = {name: value for name, value in settings.items() if value is not None}
+    head = ProjectionHead(options.hidden, options.output, options.layers)
+    return SimCLR(
+        small_resnet(width=options.width),
+        projection_head=head,
+        augmenter=SimCLRAugmenter(**given) if given else None,
+        num_views=options.views,
+        temperature=options.temperature,
+        seed=options.seed,
+    )
+
+
+def chosen_optimizer(options, steps):
+    """Return the optimizer that the command line asks for, or "auto" for the recipe's."""
+
+    def schedule(rate):
+        return warmup_cosine(rate, steps, int(options.warmup * steps))
+
+    if options.adamw:
+        rate, decay = options.adamw
+        return keras.optimizers.AdamW(schedule(rate), weight_decay=decay, beta_2=options.beta)
+    kind = keras.optimizers.SGD if options.sgd else LARS
+    if options.sgd or options.lars:
+        rate, decay = options.sgd or options.lars
+        return kind(schedule(rate), momentum=0.9, weight_decay=decay)
+    return "auto"
+
+
+def run(options):
+    """Pretrain, and print a row of what came out."""
+    bank = load(options.folder, 0, PER_CLASS[0])
+    bank = tuple(part[:: len(bank[0]) // options.images] for part in bank)
+    test = load(options.folder, *(PER_CLASS[1:] if options.report else PER_CLASS[:2]))
+    model = new_model(options)
+    steps = len(bank[0]) // options.batch_size * options.epochs
+    loss = NTXentLoss(options.temperature, decoupled=True) if options.decoupled else "auto"
+    model.compile(chosen_optimizer(options, steps), loss=loss)
+    began = time.perf_counter()
+    history = model.fit(
+        bank[0], batch_size=options.batch_size, epochs=options.epochs, verbose=0
+    ).history
+    seconds = time.perf_counter() - began
+    row = {"seed": options.seed, "loss": round(history["loss"][-1], 4)}
+    row["seconds"] = round(seconds)
+    print(json.dumps(row | evaluate(model, bank, test, options.C)), flush=True)
+    if options.few:
+        found = label_efficiency(
+            model, bank, test, labels=(0.01, 0.1), draws=options.draws, verbose=1
+        )
+        print(found)
 
 
 def main(arguments=None):
     """Run one pretraining."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--stop-after", type=int, help="epochs of the schedule to run")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--report", action="store_true")
-    parser.add_argument("--few", action="store_true")
-    parser.add_argument("--sgd", type=float, nargs=2, metavar=("RATE", "DECAY"))
-    parser.add_argument("--adamw", type=float, nargs=2, metavar=("RATE", "DECAY"))
-    parser.add_argument("--lars", type=float, nargs=2, metavar=("RATE", "DECAY"))
-    parser.add_argument("--warmup", type=float, default=0.0, help="fraction of the steps")
-    options = parser.parse_args(arguments)
+    for name, default in (("epochs", 20), ("images", 10_000), ("batch-size", 256), ("width", 32)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    for name, default in (("views", 2), ("seed", 0), ("draws", 5), ("output", 128), ("layers", 2)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    for name in ("report", "few", "decoupled"):
+        parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--hidden", type=int)
+    for name in ("temperature", "crop", "grayscale", "strength"):
+        parser.add_argument(f"--{name}", type=float)
+    for name in ("adamw", "sgd", "lars"):
+        parser.add_argument(f"--{name}", type=float, nargs=2, metavar=("RATE", "DECAY"))
+    parser.add_argument("--C", type=float, default=1.0, help="of the linear probe")
+    parser.add_argument("--warmup", type=float, default=0.1, help="fraction of the steps")
+    parser.add_argument("--beta", type=float, default=0.999, help="beta_2 of AdamW")
     warnings.filterwarnings("ignore", message="This model was not pretrained")
-
-    bank = load(options.folder, 0, PER_CLASS[0])
-    test = load(options.folder, *(PER_CLASS[1:] if options.report else PER_CLASS[:2]))
-    keras.utils.set_random_seed(options.seed)
-
-    def untrained():
-        return SimCLR(small_resnet(), temperature=TEMPERATURE, seed=options.seed)
-
-    model = untrained()
-    steps = len(bank[0]) // BATCH_SIZE * options.epochs
-    optimizer = chosen_optimizer(options, steps)
-    if optimizer is not None:
-        model.compile(optimizer)
-    last = options.stop_after or options.epochs
-    stop = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: setattr(model, "stop_training", epoch + 1 == last)
-    )
-    model.fit(
-        bank[0],
-        batch_size=BATCH_SIZE,
-        epochs=options.epochs,
-        verbose=2,
-        callbacks=[stop, Evaluate(bank, test, {5, 10, 20, last})],
-    )
-    if options.few:
-        for fraction in (0.01, 0.1):
-            few_labels(model, untrained, bank, test, fraction)
-
-
-def chosen_optimizer(options, steps):
-    """Return the optimizer that the command line asks for, or None for the recipe's."""
-
-    def schedule(rate):
-        return warmup_cosine(rate, steps, int(options.warmup * steps))
-
-    if options.sgd:
-        rate, decay = options.sgd
-        return keras.optimizers.SGD(schedule(rate), momentum=0.9, weight_decay=decay)
-    if options.adamw:
-        rate, decay = options.adamw
-        return keras.optimizers.AdamW(schedule(rate), weight_decay=decay)
-    if options.lars:
-        rate, decay = options.lars
-        return LARS(schedule(rate), momentum=0.9, weight_decay=decay)
-    return None
+    options = parser.parse_args(arguments)
+    if options.decoupled and options.temperature is None:
+        parser.error("--decoupled needs --temperature.")
+    run(options)
 
 
 if __name__ == "__main__":

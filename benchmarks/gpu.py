@@ -5,7 +5,7 @@
 
 In bfloat16, on uint8 images in memory: the rate of `fit` with ResNet-18 on 32 pixels with two and
 with four views, and with ResNet-50 on 224 pixels; the time of two views of a batch at 224 pixels,
-and its share of a step. The first epoch, which compiles, does not count.
+and their percentage of a step. The first epoch, which compiles, does not count.
 
 With `--data`, ResNet-18 is also pretrained on CIFAR-10 with two and with four views: FOLDER has
 `train` and `test`, each with a folder of images per class. kNN (k = 200) and linear accuracy are
@@ -31,7 +31,7 @@ from keras_simclr.layers.views import draw_views
 from keras_simclr.ops.compilation import compile_function
 from keras_simclr.ops.forms import form
 
-KNN_GOAL = 90.0  # per cent
+KNN_GOAL = 90.0  # percent
 # What others published, for an A100 and the views for an H200, and what this package aims at.
 PUBLISHED = {  # name: published, aim
     "ResNet-18, 32 px, 2 views: images per second": ("4,200", "9,000"),
@@ -166,8 +166,8 @@ def measure(plan, data, epochs):
     show("ResNet-50, 224 px, 2 views: images per second", speed)
     milliseconds = milliseconds_of_views(plan)
     show("two views of a batch, 224 px: ms", milliseconds)
-    share = 100 * milliseconds / (1e3 * plan.batch_size / speed)
-    show("two views of a batch, 224 px: % of a step", share)
+    percent = 100 * milliseconds / (1e3 * plan.batch_size / speed)
+    show("two views of a batch, 224 px: % of a step", percent)
     if data is None:
         print("CIFAR-10 was left out: pass --data FOLDER.")
         return

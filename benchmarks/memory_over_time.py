@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=tensorflow python benchmarks/memory_over_time.py [steps fits models]
 
-Prints the MiB that the process holds, and its objects, as training goes on: what grows is a leak.
+Prints the MiB that the process holds, and its objects, as training continues: what grows is a leak.
 Takes a few minutes on two cores.
 """
 

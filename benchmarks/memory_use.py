@@ -42,7 +42,8 @@ def serve(function):
 def started(script, *arguments, python=sys.executable, **environment):
     """Start a script that serves, on the CPU with two threads; `views.one_round` calls it."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
-    fixed = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2", "OMP_NUM_THREADS": "2"}
+    fixed = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
+    fixed |= {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}
     return subprocess.Popen(
         [python, script, *map(str, arguments)],
         env={**os.environ, **fixed, **environment},

@@ -19,6 +19,8 @@ from memory_use import peak
 from step import compiled, seconds
 
 from keras_simclr import SimCLR
+from keras_simclr.ops.fast_layers import fast_layers
+from keras_simclr.ops.host_memory import freed_memory_kept
 
 
 def random_images(count, size):
@@ -27,6 +29,7 @@ def random_images(count, size):
     return keras.ops.convert_to_tensor(images.astype("uint8"))
 
 
+@freed_memory_kept()  # as in `fit`
 def compare(batch, micro, size, rounds, network):
     """Print the time of a step in micro-batches and of plain steps over the same images."""
     in_micro_batches = compiled(SimCLR, size, network, micro_batch_size=micro)
@@ -37,7 +40,8 @@ def compare(batch, micro, size, rounds, network):
     def pair():
         return seconds(in_micro_batches, images), sum(seconds(plain, b) for b in batches)
 
-    pairs = [pair() for _ in range(rounds + 1)][1:]
+    with fast_layers(in_micro_batches), fast_layers(plain):
+        pairs = [pair() for _ in range(rounds + 1)][1:]
     one, several = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(a / b for a, b in pairs)
     print(

@@ -5,8 +5,9 @@
 
 The whole recipe (crop, flip, color distortion of strength 1, grayscale, blur in half of the views)
 on uint8 images in memory, 256 at 32 and 96 pixels, 64 at 224. Each contestant is a process of its
-own with two threads (lightly: two workers). They take turns; medians are printed, with the peak of
-memory that creating views added to a process that had created a few before.
+own with two threads (lightly and AlbumentationsX: two workers). They take turns; medians are
+printed, with the peak of memory that creating views added to a process that had created a few
+before.
 
 Differences: torchvision in batches draws once for a whole batch, and so does Keras' stock pipeline
 in part, so neither can train SimCLR as it is. lightly and torchvision use antialiasing in their
@@ -29,6 +30,7 @@ COUNTS = {32: 256, 96: 256, 224: 64}
 ROUND = 4  # passes over the images per round, for contestants that prefetch
 OURS = {f"keras_simclr, {backend}": backend for backend in ("tensorflow", "jax", "torch")}
 LIGHTLY = "lightly, two workers"
+ALBUMENTATIONS = "AlbumentationsX, two workers"
 AUTHORS = "the authors' transforms, tf.image"
 STOCK = "Keras' stock layers, tensorflow"
 
@@ -160,18 +162,45 @@ def authors(images):
 
 def lightly(images):
     """Return the same for lightly's SimCLRTransform in a `DataLoader` with two workers."""
-    import torch
     from lightly.transforms import SimCLRTransform
     from PIL import Image
 
-    class Images(torch.utils.data.Dataset):
-        transform = SimCLRTransform(input_size=images.shape[1], cj_strength=1.0)
+    transform = SimCLRTransform(input_size=images.shape[1], cj_strength=1.0)
+    return loader_views(images, lambda image: transform(Image.fromarray(image)), ROUND // 2)
 
+
+def albumentations(images):
+    """Return the same for AlbumentationsX in a `DataLoader` with two workers."""
+    import albumentations
+    import cv2
+
+    cv2.setNumThreads(0)  # the workers take the cores
+    size = images.shape[1]
+    transform = albumentations.Compose(
+        [
+            albumentations.RandomResizedCrop(
+                (size, size), (0.08, 1.0), interpolation=cv2.INTER_CUBIC
+            ),
+            albumentations.HorizontalFlip(),
+            albumentations.ColorJitter((0.2, 1.8), (0.2, 1.8), (0.2, 1.8), (-0.2, 0.2), p=0.8),
+            albumentations.ToGray(p=0.2),
+            albumentations.GaussianBlur((size // 10 | 1, size // 10 | 1), (0.1, 2.0), p=0.5),
+            albumentations.ToTensorV2(),
+        ]
+    )
+    return loader_views(images, lambda image: transform(image=image)["image"].float() / 255, ROUND)
+
+
+def loader_views(images, transform, passes):
+    """Return a function that transforms each image some times in a loader with two workers."""
+    import torch
+
+    class Images(torch.utils.data.Dataset):
         def __len__(self):
-            return ROUND // 2 * len(images)
+            return passes * len(images)
 
         def __getitem__(self, index):
-            return self.transform(Image.fromarray(images[index % len(images)]))
+            return transform(images[index % len(images)])
 
     loader = torch.utils.data.DataLoader(
         Images(), len(images) // 4, num_workers=2, persistent_workers=True
@@ -228,6 +257,7 @@ def torch_views(images, transform):
 
 PEERS = {
     LIGHTLY: lightly,
+    ALBUMENTATIONS: albumentations,
     "kornia": kornia,
     "torchvision v2, one draw per batch": torchvision,
 }
@@ -242,7 +272,7 @@ def serve(name, size):
     CONTESTANTS[name](images[:16])(0)  # so that imports and compilation are not measured
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     make = CONTESTANTS[name](images)
-    passes = ROUND if name in (LIGHTLY, AUTHORS) else 1
+    passes = ROUND if name in (LIGHTLY, ALBUMENTATIONS, AUTHORS) else 1
     for step, _ in enumerate(sys.stdin):
         began = time.perf_counter()
         make(step)

@@ -198,7 +198,7 @@ def _extract(archive, source, names, target):
                 path = PurePosixPath(member.name)
                 if path.is_absolute() or ".." in path.parts:
                     raise ValueError(
-                        f"{archive} has a member that points outside of its folder. Received: "
+                        f"{archive} has a member that points outside its folder. Received: "
                         f"{member.name}. Delete the archive and download it from its official site."
                     )
                 wanted = member.isreg() and path.parent == source and path.name in names

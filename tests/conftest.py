@@ -1,4 +1,4 @@
-"""What tests share: seeds, reference numbers of the authors' code, gradients, a tiny model."""
+"""Fixtures of all tests: seeds, reference numbers of the authors' code, gradients, a tiny model."""
 
 import hashlib
 import warnings
@@ -149,7 +149,7 @@ def make_model():
 
     def make(**arguments):
         keras.utils.set_random_seed(0)
-        head = ProjectionHead(output_dim=8)
+        head = ProjectionHead(8, output_dim=8)
         if "augmenter" not in arguments:
             arguments["augmenter"] = SimCLRAugmenter(**CROP_AND_FLIP, seed=2)
         return SimCLR(tiny_backbone(), projection_head=head, **{"seed": 1, **arguments})

@@ -31,6 +31,13 @@ def digests(model):
     return [hashlib.sha256(np.array(weight).tobytes()).hexdigest() for weight in model.weights]
 
 
+def auto_jit_compile():
+    """Return what `jit_compile="auto"` is on this backend."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd")
+    return model.jit_compile
+
+
 def outputs(parts):
     return {name: part.predict(given()[0], verbose=0) for name, part in parts.items()}
 
@@ -56,6 +63,8 @@ def load(origin):
     parts = {name: keras.models.load_model(FOLDER / f"{origin}-{name}.keras") for name in PARTS}
     model = parts["model"]
     found = {"weights": digests(model), "seed": model.seed, "pretrained": model.pretrained}
+    found["jit_compile"] = [parts[name].jit_compile for name in ("model", "classifier")]
+    found["auto"] = auto_jit_compile()
     np.savez(FOLDER / f"{origin}-on-{BACKEND}.npz", **found, **outputs(parts))
     return model
 

@@ -34,7 +34,7 @@ def train():
     )
     blur = layers.AveragePooling2D(3, strides=1, padding="same")
     views = layers.Rescaling(1.0), keras.Sequential([layers.Rescaling(1.0), blur])
-    head = ProjectionHead(output_dim=8)
+    head = ProjectionHead(16, output_dim=8)
     model = SimCLR(backbone, projection_head=head, augmenter=views, temperature=0.2, seed=1)
     for weight in model.trainable_variables:
         weight.assign(rng.normal(scale=0.2, size=weight.shape))

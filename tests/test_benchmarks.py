@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.once
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 BACKEND = keras.backend.backend()
 TESTED = {path.stem for path in FOLDER.glob("*.py")} - {"memory_use"}  # which others import
@@ -25,7 +27,7 @@ def benchmark(monkeypatch, tiny_backbone):
     def imported(name):
         module = importlib.import_module(name)
         if hasattr(module, "small_resnet"):
-            monkeypatch.setattr(module, "small_resnet", tiny_backbone)
+            monkeypatch.setattr(module, "small_resnet", lambda *args, **options: tiny_backbone())
         return module
 
     return imported
@@ -60,6 +62,7 @@ def test_the_small_resnet_has_feature_maps_of_a_quarter_of_the_size(monkeypatch)
     assert network.compute_output_shape((2, 32, 32, 3)) == (2, 8, 8, 128)
 
 
+@pytest.mark.every_backend
 def test_the_step_is_compared_with_one_on_precomputed_views(benchmark, monkeypatch, capsys):
     step = benchmark("step")
     monkeypatch.setattr(step, "BATCH_SIZE", 8)
@@ -86,10 +89,40 @@ def test_the_memory_of_a_step_in_micro_batches_is_measured(benchmark, monkeypatc
 def test_cifar10_is_pretrained_evaluated_and_fine_tuned(benchmark, monkeypatch, folder, capsys):
     cifar10 = benchmark("cifar10")
     monkeypatch.setattr(cifar10, "PER_CLASS", (4, 5, 6))
-    monkeypatch.setattr(cifar10, "BATCH_SIZE", 8)
-    cifar10.main([str(folder), "--epochs", "1", "--sgd", "0.01", "0", "--warmup", "0.2"])
-    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-    assert 0 <= json.loads(rows[-1])["knn"] <= 100
+    options = ["--epochs", "1", "--images", "20", "--batch-size", "8", "--width", "4"]
+    options += ["--adamw", "0.01", "0.1", "--temperature", "0.2", "--decoupled", "--crop", "0.2"]
+    cifar10.main([str(folder), *options])
+    row = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert row["loss"] > 0 and 0 <= row["knn"] <= 100
+
+
+def test_a_contestant_trains_in_a_process_and_is_evaluated(benchmark, monkeypatch, folder, capsys):
+    end_to_end, cifar10 = benchmark("end_to_end"), benchmark("cifar10")
+    monkeypatch.setattr(cifar10, "PER_CLASS", (4, 5, 6))
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *args: None, raising=False)
+    options = ["--only", BACKEND, "--epochs", "1", "--seeds", "0", "--batch-size", "8"]
+    end_to_end.main([str(folder), *options])
+    row = json.loads(capsys.readouterr().out)
+    assert row["contestant"] == BACKEND and row["seconds"] > 0 and 0 <= row["linear"] <= 100
+
+
+def test_the_network_of_lightly_is_evaluated_as_it_was_trained(benchmark, rng, tmp_path):
+    """With the padding of PyTorch, and lightly's normalization of images."""
+    import torch
+
+    end_to_end = benchmark("end_to_end")
+    network, pairs = end_to_end.torch_small_resnet(torch)
+    for _, norm in pairs.values():
+        norm.running_mean.uniform_(-0.1, 0.1)
+        norm.running_var.uniform_(0.5, 2)
+    np.savez(tmp_path / "weights.npz", **end_to_end.keras_arrays(pairs))
+    images = rng.integers(0, 256, (4, 32, 32, 3)).astype("uint8")
+    mean, deviation = torch.tensor(end_to_end.MEAN), torch.tensor(end_to_end.DEVIATION)
+    scaled = (torch.tensor(images) / 255 - mean) / deviation
+    with torch.no_grad():
+        expected = network.eval()(scaled.permute(0, 3, 1, 2)).numpy()
+    h = end_to_end.loaded("lightly", tmp_path / "weights.npz", 32).predict(images, verbose=0)
+    np.testing.assert_allclose(h, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_memory_is_compared_with_formulas(benchmark, monkeypatch, capsys):
@@ -104,6 +137,18 @@ def test_memory_is_compared_with_formulas(benchmark, monkeypatch, capsys):
     assert memory.view_maker(12, 4)() is False
 
 
+@pytest.mark.every_backend
+def test_the_memory_of_loading_a_checkpoint_is_measured(benchmark, monkeypatch, tmp_path, capsys):
+    loading = benchmark("loading")
+    loaded = []
+    monkeypatch.setattr(loading, "load_arrays", lambda folder, wanted: None)
+    monkeypatch.setattr(loading, "load_checkpoint", lambda folder, **options: loaded.append(folder))
+    (tmp_path / "model.data-00000-of-00001").write_bytes(bytes(2**20))
+    loading.measure(tmp_path)
+    assert loaded == [tmp_path]
+    assert f"{BACKEND} 1 MiB: " in capsys.readouterr().out
+
+
 def test_the_memory_held_over_time_is_printed(benchmark, monkeypatch, capsys):
     over_time = benchmark("memory_over_time")
     for name in ("STEPS_PER_EPOCH", "EPOCHS", "FITS", "MODELS"):
@@ -113,6 +158,7 @@ def test_the_memory_held_over_time_is_printed(benchmark, monkeypatch, capsys):
     assert capsys.readouterr().out.count("objects") == 3
 
 
+@pytest.mark.every_backend
 def test_the_loss_is_compared_with_the_dense_form(benchmark):
     nt_xent = benchmark("nt_xent")
     z = nt_xent.embeddings(32)
@@ -124,6 +170,7 @@ def test_the_loss_is_timed_in_a_process_of_its_own(benchmark, one_core, capsys):
     assert capsys.readouterr().out.count(" ms") == 1
 
 
+@pytest.mark.every_backend
 def test_views_are_timed(benchmark, monkeypatch, capsys):
     """In this process, of the peers only Keras' layers, as the others need packages."""
     views = benchmark("views")
@@ -136,7 +183,7 @@ def test_views_are_timed(benchmark, monkeypatch, capsys):
     assert capsys.readouterr().out.count("per second") == len(rows)
 
 
-@pytest.mark.parametrize("name", ["lightly", "kornia", "torchvision"])
+@pytest.mark.parametrize("name", ["lightly", "albumentations", "kornia", "torchvision"])
 def test_a_peer_creates_views(name, benchmark):
     try:
         importlib.import_module(name)
@@ -145,6 +192,7 @@ def test_a_peer_creates_views(name, benchmark):
     benchmark("views").__dict__[name](np.zeros((4, 32, 32, 3), "uint8"))(0)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("reader", ["ours", "by_keras", "by_torch"])
 def test_readers_of_a_folder_read_every_image(reader, benchmark, tmp_path):
     if BACKEND != {"ours": BACKEND, "by_keras": "tensorflow", "by_torch": "torch"}[reader]:

@@ -14,6 +14,8 @@ import keras_simclr.models.simclr
 from keras_simclr import SimCLR
 from keras_simclr.layers import presets
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))

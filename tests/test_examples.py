@@ -15,6 +15,8 @@ import keras
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 PATIENCE = 300  # seconds
 
@@ -123,6 +125,7 @@ def loaded(name):
     return module
 
 
+@pytest.mark.every_backend
 def test_the_quickstart_runs_when_shortened(tmp_path, monkeypatch, capsys, eager):
     quickstart = loaded("quickstart")
     short = {"PRETRAINING_EPOCHS": 1, "LABELS_PER_CLASS": (1,), "DRAWS": 2, "STEPS": 2}

@@ -80,7 +80,7 @@ class StartAt(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize("replay", [False, True])
-def test_the_first_epoch_starts_where_it_is_told_to(replay):
+def test_the_first_epoch_starts_where_it_should(replay):
     start = keras_internals.EpochStart(replay)
     callback = StartAt(start, 1, 3)
     model, dataset = small_model(), Numbers()
@@ -159,7 +159,7 @@ def test_fit_starts_at_the_initial_epoch_that_a_callback_sets():
     assert history.epoch == [2]
 
 
-def test_a_schedule_is_told_from_a_number():
+def test_a_schedule_is_distinguished_from_a_number():
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
     assert keras_internals.has_schedule(keras.optimizers.SGD(schedule))
     assert not keras_internals.has_schedule(keras.optimizers.SGD(0.1))
@@ -236,7 +236,7 @@ def test_lambdas_come_back_from_their_configs_within_the_scope_only():
         keras.models.clone_model(model).from_config(model.get_config())
 
 
-def test_functional_and_sequential_models_are_told_from_subclasses():
+def test_functional_and_sequential_models_are_distinguished_from_subclasses():
     inputs = keras.Input((4,))
     functional = keras.Model(inputs, layers.Dense(2)(inputs))
 
@@ -423,6 +423,14 @@ def test_an_optimizer_takes_its_scheduled_rate_from_a_method_that_can_be_replace
         optimizer.apply([keras.ops.ones(1)], [variable])
     assert keras.ops.convert_to_numpy(variable.value).tolist() == [-0.5]
     assert float(optimizer.learning_rate) == pytest.approx(0.9)
+
+
+def test_an_optimizer_takes_a_given_rate_instead_of_its_own():
+    optimizer, variable = keras.optimizers.SGD(0.1), keras.Variable([0.0])
+    optimizer.build([variable])
+    with keras_internals.rate_given(optimizer, keras.ops.convert_to_tensor(0.5)):
+        optimizer.apply([keras.ops.ones(1)], [variable])
+    assert keras.ops.convert_to_numpy(variable.value).tolist() == [-0.5]
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's loaders")

@@ -94,6 +94,13 @@ def test_weights_statistics_and_seed_are_the_same_bit_for_bit(origin, other, fol
     assert found["seed"] == 7 and found["pretrained"]
 
 
+@pytest.mark.parametrize(("origin", "other"), PAIRS)
+def test_a_loaded_model_is_compiled_as_its_new_backend_prefers(origin, other, folder):
+    found = np.load(folder / f"{origin}-on-{other}.npz")
+    expected = {"jax": True, "torch": False}.get(other, found["auto"])  # TensorFlow: on a GPU
+    assert (found["jit_compile"] == expected).all()
+
+
 @pytest.mark.parametrize(("origin", "other"), RING)
 def test_fine_tuning_there_changes_the_classifier(origin, other, folder):
     before, after = (np.load(folder / f"{name}.npz") for name in (origin, f"{origin}-by-{other}"))

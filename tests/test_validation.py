@@ -18,6 +18,8 @@ from keras_simclr.validation import (
     size_pair,
 )
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("value", [0, -1.5, np.float32(2), np.int64(3)])
 def test_finite_numbers_are_numbers(value):

@@ -2,6 +2,8 @@ import pytest
 
 from keras_simclr.view_size import is_small_view
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     "height, width, expected",

@@ -29,25 +29,25 @@ from keras_simclr.ops.seeds import set_random_states
 
 
 class BackupAndRestore(keras.callbacks.Callback):
-    """Back up a run, and resume it where it was when it stops for any reason.
+    """Back up a run, and resume it where it stopped, whatever the reason.
 
     A run that is killed at any moment and started again by the same program ends with the same
     weights, bit for bit, and the same history as one that was never interrupted. A backup has the
     weights, the state of the optimizer, metrics and random seeds, the history, and the counters of
-    Keras' `EarlyStopping`, `ModelCheckpoint`, `ReduceLROnPlateau` and `SwapEMAWeights` (of other
-    callbacks, what their `get_state` returns, for their `set_state`). It is renamed once complete.
-    The last two are kept: if checksums show that one is damaged, the run resumes from the other.
+    Keras' `EarlyStopping`, `ModelCheckpoint`, `ReduceLROnPlateau` and `SwapEMAWeights`; for any
+    other callback it has what `get_state` returns, which `set_state` restores. The last two backups
+    are kept: if its checksums show that one is damaged, the run resumes from the other.
 
     On Ctrl-C or SIGTERM, `SimCLR.fit` and `fine_tune` save a backup before the next step and stop.
     The order of arrays and of a `keras.utils.PyDataset` is restored without reading any images;
     other datasets are read again up to where they were.
 
-    With other Keras models than those of this package, and in runs with several processes, backups
-    are saved at the end of epochs. The main process writes them and all restore them.
+    For Keras models that are not of this package, and in runs with several processes, backups are
+    saved only at the end of epochs. The main process writes them, and all processes restore them.
 
     Args:
-        backup_dir: Folder for the backups of this run, created if it does not exist. It must be
-            shared by all processes. Other files in it are left alone.
+        backup_dir: Folder for the backups of this run, created if it does not exist. All processes
+            must be able to read it. Other files in it are left alone.
         save_freq: "epoch", the number of steps between backups within an epoch, or the time
             between them as a `datetime.timedelta`. A backup is also saved before the first step
             and at the end of an epoch. Defaults to "epoch".
@@ -125,7 +125,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             self._interruption.start()
 
     def _acquire(self):
-        """Lock the folder, set what a resumed run must share; return whether there is a backup."""
+        """Lock the folder, note the settings of the run, and return whether there is a backup."""
         self._lock_folder()
         optimizer = optimizer_config(self.model.optimizer, self._others)
         self._settings = {**(self._run.settings() if self._run else {}), "optimizer": optimizer}
@@ -133,7 +133,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         if not distribution.same_on_all_processes(max(positions, default=(0, 0))[0]):
             raise ValueError(
                 "All processes must see the same backup. Received: a different number of epochs "
-                f"in `{self.backup_dir}` of another process. Choose a folder that they all share."
+                f"in `{self.backup_dir}` of another process. Choose a folder that all can read."
             )
         return bool(positions)
 
@@ -289,7 +289,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             self._interruption.deliver("Interrupted after the last epoch.")
 
     def close(self):
-        """Unlock the folder, and give Ctrl-C and later fits their usual behavior back."""
+        """Unlock the folder, and restore the usual behavior of Ctrl-C and of later fits."""
         self._interruption.stop()
         self._forget_end()
         self._folder.release()

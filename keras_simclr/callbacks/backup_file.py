@@ -1,4 +1,4 @@
-"""Files of arrays and a record, in which any damage is found."""
+"""Files of arrays and a record, with checksums that reveal any damage."""
 
 import contextlib
 import io
@@ -65,7 +65,7 @@ def read_record(path: str | os.PathLike) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _opened(path):
-    """Open a zip file; any error in the context, whose cause is in the file, is a DamagedFileError.
+    """Open a zip file; an error in the context that the file causes becomes a DamagedFileError.
 
     Nothing is extracted to disk, and a file that would take more memory than it is long is refused.
     """

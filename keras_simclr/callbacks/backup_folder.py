@@ -1,4 +1,4 @@
-"""The folder of a run's backups: locked by one process, with the last two of them."""
+"""The folder of a run's backups, which one process locks and which keeps the last two."""
 
 import contextlib
 import re

@@ -9,17 +9,17 @@ LOGGED = ("effective_rank", "uniformity", "dead_dimensions", "norm_spread")
 
 
 class EmbeddingHealth(Monitor):
-    """Log the effective rank and other numbers of the features so far, without any labels.
+    """Log the effective rank and other measures of the features during `fit`, without labels.
 
     The logs get `effective_rank`, `uniformity`, `dead_dimensions` and `norm_spread` of
     `keras_simclr.evaluation.embedding_health`. An effective rank that falls, or a uniformity that
     rises to 0, is a sign of collapse.
 
     Args:
-        images: Array of shape (N, H, W, C), best of images that are not trained on.
+        images: Array of shape (N, H, W, C), ideally of images that are not used for training.
         every: Number of epochs from one measurement to the next. The first and the last epoch are
-            always measured; those between have the last values. Defaults to 1.
-        max_images: At most so many images, drawn at random, are used. Defaults to 2048.
+            always measured; epochs in between repeat the last values. Defaults to 1.
+        max_images: Maximum number of images, drawn at random. Defaults to 2048.
         seed: Seed of that draw. Defaults to 0.
 
     Raises:

@@ -11,14 +11,14 @@ from keras_simclr.validation import check_positive, check_positive_integer
 
 
 class KNNMonitor(Monitor):
-    """Log as `knn_accuracy` how well nearest neighbors classify by the features so far.
+    """Log `knn_accuracy`, the accuracy of nearest neighbors on the features, during `fit`.
 
     The labels are only used for this; they do not influence training. `ModelCheckpoint`,
     `EarlyStopping`, `CSVLogger` and `TensorBoard` can use the value, as `monitor="knn_accuracy"`,
     `mode="max"`.
 
-    A measurement computes the features of all images once, which is about a sixth of the work of
-    training on as many: with two views, each forth and back.
+    A measurement computes the features of all images once, about a sixth of the work of training
+    on them: that takes a forward and a backward pass for each of two views.
 
     Args:
         train_images: Array of shape (M, H, W, C), the bank.
@@ -26,11 +26,11 @@ class KNNMonitor(Monitor):
         test_images: Array of shape (N, H, W, C) to classify.
         test_labels: True classes of the test images, of shape (N,).
         every: Number of epochs from one measurement to the next. The first and the last epoch are
-            always measured; those between have the last value. Defaults to 1.
+            always measured; epochs in between repeat the last value. Defaults to 1.
         k: As in `keras_simclr.evaluation.knn_accuracy`. Defaults to None: `min(200, sqrt(M))`.
-        temperature: Positive float. Defaults to 0.1.
-        max_images: At most so many images, drawn at random, are taken of each of the two arrays.
-            Defaults to 5000.
+        temperature: Temperature of the votes, positive. Defaults to 0.1.
+        max_images: Maximum number of images of each of the two arrays, drawn at random. Defaults
+            to 5000.
         seed: Seed of that draw. Defaults to 0.
 
     Raises:

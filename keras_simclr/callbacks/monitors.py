@@ -1,4 +1,4 @@
-"""What the callbacks that evaluate features during `fit` have in common."""
+"""Base class of the callbacks that evaluate features during `fit`."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ class Monitor(keras.callbacks.Callback):
     """Base class of callbacks that add values to the logs of every epoch.
 
     Values are measured in the first epoch, then in every `every`-th, and in the last one; the
-    epochs between have the last values, so that each epoch has a value in the history, and in the
-    files of `CSVLogger`. `SimCLR.fit` calls these callbacks before those that read the logs.
+    epochs in between repeat the last values, so that each epoch has a value in the history and in
+    the files of `CSVLogger`. `SimCLR.fit` calls these callbacks before those that read the logs.
 
     Args:
         every: Number of epochs from one measurement to the next.

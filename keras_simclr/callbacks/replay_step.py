@@ -23,7 +23,8 @@ class ReplayStep(keras.callbacks.Callback):
     layer by layer, with the same images, views and weights, and the weights are not updated. A
     table with the largest output and the norm of the gradient of every layer is printed.
 
-    Only on one device. Other numbers of `micro_batch_size` and devices may be used than before.
+    It works on one device only. `micro_batch_size` and the number of devices may differ from those
+    of the run.
 
     Args:
         epoch: Number of the epoch, counted from 1, as in the error of `TerminateOnNonFinite`.

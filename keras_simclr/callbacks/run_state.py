@@ -47,7 +47,7 @@ def first_nonfinite(model: keras.Model, arrays: dict | None = None) -> str | Non
 
     Args:
         model: A compiled model.
-        arrays: Those of `get_state`, if they are at hand. Defaults to None.
+        arrays: Those of `get_state`, if available. Defaults to None.
     """
     weights = {id(variable) for variable in model.weights}
     for name, variable in state_variables(model).items():
@@ -173,7 +173,7 @@ def _by_key(callbacks):
 def check_settings(path, record, settings, sample):
     """Raise a ValueError if a backup is from a run with other settings.
 
-    Warn if it is from a run whose first images were others.
+    Warn if the first images of that run were different ones.
     """
     found = differences(record["settings"], settings)
     if found:
@@ -185,8 +185,8 @@ def check_settings(path, record, settings, sample):
     if record["sample"] != sample:
         warnings.warn(
             "The first batch of the dataset is not the one that the interrupted run began with, "
-            "so the resumed run sees other images than it would have seen. Give the shuffling of "
-            "the dataset a seed.",
+            "so the resumed run sees other images than the interrupted one would have seen. Pass a "
+            "seed where the dataset is shuffled.",
             stacklevel=2,
         )
 

@@ -28,7 +28,7 @@ class SaveTimes:
         self.start()
 
     def start(self):
-        """Start to count the time anew."""
+        """Restart the timer."""
         self._started = time.monotonic()
 
     def is_due(self, step, last):

@@ -1,4 +1,4 @@
-"""A warning in words when training does not work."""
+"""Warnings when training does not work."""
 
 import math
 import warnings
@@ -62,7 +62,7 @@ class WarnOnCollapse(keras.callbacks.Callback):
       `relative_loss` may be above 1;
     - weights that grow 20 times as large in the first 200 steps;
     - views that are all the same;
-    - a batch that is too small for the temperature: the loss of less than 64 images is near 0.
+    - a batch that is too small for the temperature: the loss of fewer than 64 images is near 0.
 
     With several processes, it looks at the end of epochs only. To turn the warnings off, use
     `warnings.filterwarnings("ignore", "Training ")`.
@@ -143,7 +143,7 @@ class WarnOnCollapse(keras.callbacks.Callback):
 
 
 def _size(model):
-    """Return the root of the sum of squares of the kernels."""
+    """Return the L2 norm of all kernels together."""
     kernels = (v for v in model.trainable_variables if len(v.shape) > 1)
     arrays = (keras.ops.convert_to_numpy(v).astype("float32").ravel() for v in kernels)
     return math.sqrt(sum(float(np.dot(array, array)) for array in arrays))

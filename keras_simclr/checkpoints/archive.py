@@ -2,7 +2,6 @@
 
 import shutil
 import zipfile
-import zlib
 from pathlib import Path
 
 from keras_simclr.checkpoints.bucket import inside
@@ -16,7 +15,7 @@ def unpack_zip(archive: Path, folder: Path) -> None:
         folder: The folder. What a killed process left of it is removed.
 
     Raises:
-        ValueError: If the archive is damaged, or has a path that leads outside of the folder.
+        ValueError: If the archive is damaged, or has a path that leads outside the folder.
         OSError: If there is no space.
     """
     unfinished = folder.with_name(f"{folder.name}.part")
@@ -30,7 +29,9 @@ def unpack_zip(archive: Path, folder: Path) -> None:
                 with content.open(member) as source, open(target, "wb") as file:
                     shutil.copyfileobj(source, file)
         unfinished.rename(folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # its cause is in the archive
         raise ValueError(
             f"{archive} is damaged. Received: {error}. Delete it: the next call downloads it again."
         ) from error

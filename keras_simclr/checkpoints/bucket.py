@@ -25,7 +25,7 @@ class RemoteFile:
 
 
 def download_files(files: list[RemoteFile], folder: str | os.PathLike) -> None:
-    """Download files of a bucket; what is there is checked, and completed if it was cut off.
+    """Download files of a bucket; existing files are checked, and completed if they were cut off.
 
     Args:
         files: Files, as `list_folder` returns them.
@@ -33,7 +33,7 @@ def download_files(files: list[RemoteFile], folder: str | os.PathLike) -> None:
 
     Raises:
         ConnectionError: If the network fails.
-        ValueError: If a file has a path outside of the folder, or a wrong checksum or size.
+        ValueError: If a file has a path outside the folder, or a wrong checksum or size.
         OSError: If there is no space for a file.
     """
     targets = [inside(Path(folder), file.path) for file in files]  # before anything is written
@@ -101,7 +101,7 @@ def _hexadecimal_md5(encoded):
 
 
 def inside(folder: Path, path: str) -> Path:
-    """Return the path of a downloaded file, which must be inside of its folder.
+    """Return the path of a downloaded file, which must be inside its folder.
 
     Args:
         folder: The folder.
@@ -118,7 +118,7 @@ def inside(folder: Path, path: str) -> Path:
     leaves = ".." in parts or PurePosixPath(path).is_absolute() or len(parts) == 0
     if leaves or PureWindowsPath(path).anchor or "\\" in path:
         raise ValueError(
-            f"A downloaded file must be inside of its folder. Received: {path!r}, which would be "
-            f"outside of {folder}. Nothing was downloaded: its source is not to be trusted."
+            f"A downloaded file must be inside its folder. Received: {path!r}, which would be "
+            f"outside {folder}. Nothing was downloaded. Do not trust its source."
         )
     return folder.joinpath(*parts)

@@ -44,7 +44,8 @@ def fetch(model: PublishedModel) -> Path:
 
     Raises:
         ConnectionError: If the network fails.
-        ValueError: If a checksum or a size is wrong, or a path leads out of the cache.
+        ValueError: If a checksum or a size is wrong, a path leads out of the cache, or an archive
+            contains no checkpoint.
         OSError: If there is no space for a file.
     """
     if model.url.startswith("hf://"):
@@ -58,7 +59,14 @@ def fetch(model: PublishedModel) -> Path:
             if not (folder / RECORD).exists():  # as another process had the lock
                 _complete(model, folder, path)
     _check_sizes(folder)
-    return _checkpoint_folder(folder) if path.suffix == ".zip" else path
+    found = _checkpoint_folder(folder) if path.suffix == ".zip" else path
+    if found is None:
+        raise ValueError(
+            "A zip archive must contain a checkpoint of TensorFlow, with a file that ends in "
+            f".index. Received: {model.url}, unpacked in {folder}. Delete that folder, or put a "
+            "checkpoint into it."
+        )
+    return found
 
 
 def _file_name(url):
@@ -149,10 +157,10 @@ def fetch_from_hub(url: str) -> Path:
 
     Returns:
         The path of the file. Of a repository, its folder if that is a preset, a SavedModel or a
-        TF1 checkpoint, and otherwise its only file of weights.
+        TF1 checkpoint, and otherwise its only weights file.
 
     Raises:
-        ValueError: If the URL has another form, or a repository has several files of weights.
+        ValueError: If the URL has another form, or a repository has several weights files.
         ImportError: If `huggingface_hub` is not installed.
         ConnectionError: If the network fails, or there is no such file.
     """
@@ -181,7 +189,7 @@ def fetch_from_hub(url: str) -> Path:
 
 
 def only_checkpoint(folder: Path) -> Path:
-    """Return a folder that is a model, or else its only file of weights.
+    """Return a folder that is a model, or else its only weights file.
 
     Raises:
         ValueError: If there are none or several.
@@ -192,7 +200,7 @@ def only_checkpoint(folder: Path) -> Path:
     best = next((paths for paths in found if paths), [])
     if len(best) != 1:
         raise ValueError(
-            f"{folder} must have one file of weights. Received: "
+            f"{folder} must have exactly one weights file. Received: "
             f"{[path.relative_to(folder).as_posix() for path in best]}. Pass the path of the one "
             "that you need; of a repository, hf://owner/repository/file."
         )

@@ -21,8 +21,8 @@ def load_arrays(
         path: A TensorFlow checkpoint (its prefix, such as "model.ckpt-250228", or its folder), the
             folder of a TF1 hub module or of a SavedModel, a file written by `torch.save` (.pth,
             .pt, .ckpt, .tar), or a safetensors file.
-        wanted: Function that returns whether an array is loaded, by its name. Defaults to None:
-            all are.
+        wanted: Function that returns whether to load an array, given its name. Defaults to None:
+            all arrays.
 
     Returns:
         Arrays by name. The variables of a SavedModel are named by their attributes in its object
@@ -48,7 +48,8 @@ def load_arrays(
         return tensorflow.read_arrays(prefix, wanted)
     if not path.exists():
         raise FileNotFoundError(
-            f"There is no checkpoint. Received: {str(path)!r}, where nothing is. Check the path."
+            f"There is no checkpoint. Received: {str(path)!r}, which does not exist. Check the "
+            "path."
         )
     if path.is_dir():
         raise FileNotFoundError(

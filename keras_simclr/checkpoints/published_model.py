@@ -18,16 +18,16 @@ class PublishedModel:
         sk_ratio: Ratio of its selective kernels. Defaults to 0: it has none.
         channels: Channels of the images. Defaults to 3.
         kind: "pretrained", "supervised", "finetuned" on all labels, "finetuned_1pct",
-            "finetuned_10pct", "finetuned_100pct" on as many, or "distilled_1pct", "distilled_10pct"
-            from a network that was fine-tuned on as many. Defaults to "pretrained".
+            "finetuned_10pct", "finetuned_100pct" on as many, or "distilled_1pct" from a network
+            that was fine-tuned on as many. Defaults to "pretrained".
         dataset: What it was trained on. Defaults to "ImageNet".
-        accuracy: Top-1 on `dataset` in per cent, as published: of a linear classifier on h for
+        accuracy: Top-1 on `dataset` in percent, as published: of a linear classifier on h for
             "pretrained" models, otherwise of the model's own. Defaults to None: not published.
         normalization: (mean, std) in [0, 1], numbers or one per channel, that the network
             expects. Defaults to None: that of the file's layout.
         style: Style of the `ResNet`. Defaults to None: that of the file's layout.
         head_on: What its classification head is applied to, "h" or "projection". Defaults to None:
-            h, or what fits.
+            h, or the only one that fits.
         checksum: "md5:" or "sha256:" and the first digits of the checksum of the file. Defaults
             to None: not published; those in buckets are in the listing of the bucket.
         parameters: Parameters of the network, in millions. Defaults to None: not published.

@@ -25,7 +25,7 @@ def is_safetensors(path: Path) -> bool:
 
 
 def is_pickle(path: Path) -> bool:
-    """Return whether a file may be one of `torch.save`: a zip file, or a pickle as before 1.6."""
+    """Return whether `torch.save` may have written a file: a zip, or a pickle as before 1.6."""
     with open(path, "rb") as file:
         start = file.read(4)
     return start == ZIP or start[:1] == PICKLE
@@ -86,17 +86,17 @@ def read_pickle(path: Path, wanted: Callable[[str], bool] | None = None) -> dict
 
 
 def _check_archive(path):
-    """Raise a ValueError if a file is a zip archive of something else than PyTorch's."""
+    """Raise a ValueError if a file is a zip archive that PyTorch did not write."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):  # a pickle, or a damaged archive, which PyTorch reports
+    except Exception:  # a pickle, or a damaged archive, which PyTorch reports
         return
     if not any(name.endswith("data.pkl") for name in names):
         raise ValueError(
             "A zip archive must be one of `torch.save`. Received: "
-            f"{str(path)!r}, with {', '.join(map(repr, names[:3])) or 'nothing'}. Load a model of "
-            "Keras with `keras.saving.load_model`; unpack other archives."
+            f"{str(path)!r}, with {', '.join(map(repr, names[:3])) or 'nothing'}. Load a Keras "
+            "model with `keras.saving.load_model`; unpack other archives."
         )
 
 

@@ -85,11 +85,11 @@ def pretrain(
     Writes config.yaml, history.csv, model.keras, encoder.keras, history.png and views.png to the
     folder of the run, and backups while it is not complete.
 
-    Without options: the size of the images if all have the same of at most 96 pixels, otherwise
-    the median of the shorter sides, at most 96; resnet50 with a GPU and at least 50,000 images,
+    Defaults: the size of the images if all have the same, at most 96 pixels, otherwise the median
+    of the shorter sides, at most 96; resnet50 with a GPU and at least 50,000 images,
     resnet10_0.5x without a GPU for images of at most 32 pixels, otherwise resnet18; the largest
-    batch size of 32 to 256 that gives 10 steps per epoch; and as many epochs as see 100,000 images,
-    300,000 with resnet10_0.5x, 10 million with a GPU, but 10 to 500.
+    batch size of 32 to 256 that gives 10 steps per epoch; and 10 to 500 epochs, enough to see
+    100,000 images, 300,000 with resnet10_0.5x, 10 million with a GPU.
     """
     from keras_simclr.cli.pretraining import run_pretraining
 
@@ -209,8 +209,9 @@ def evaluate(
 
     Prints the accuracy of the nearest neighbors (kNN) and of a linear classifier on the features.
 
-    --label-efficiency compares fine-tuning, a linear classifier and training from scratch, 21 times
-    300 steps of at most 128 of 10,000 images, and writes label_efficiency.json to RUN.
+    --label-efficiency compares fine-tuning, a linear classifier and training from scratch on at
+    most 10,000 images, in 21 trainings of 300 steps or more with batches of at most 128, and
+    writes label_efficiency.json to RUN.
     """
     from keras_simclr.cli.features import run_evaluation
 
@@ -251,8 +252,8 @@ def report(
 ) -> dict[str, Any]:
     """Write what a run learned as one HTML page.
 
-    The page says what the numbers mean. Images that the run was not trained on are the better
-    judge. What `evaluate --label-efficiency` has measured is shown as well.
+    The page explains the numbers. They say more on images that the run was not trained on. What
+    `evaluate --label-efficiency` has measured is shown as well.
     """
     from keras_simclr.cli.reports import run_report
 
@@ -280,7 +281,7 @@ def import_(
     ] = False,
     as_json: Json = False,
 ) -> dict[str, Any]:
-    """Save a published or a foreign checkpoint as a model of Keras.
+    """Save a published checkpoint, or one of another project, as a Keras model.
 
     A classification head is saved beside the model, as NAME-classifier.keras.
     """

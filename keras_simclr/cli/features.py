@@ -97,7 +97,7 @@ def _split(features, labels, seed):
     rarest = np.bincount(labels).min()
     if rarest < 2 or len(labels) * TEST_FRACTION < labels.max() + 1:
         raise ValueError(
-            "There are too few labels to hold a fifth back. Received: "
+            "There are too few labels to hold back a fifth. Received: "
             f"{len(labels)} labels, {rarest} of the rarest of {labels.max() + 1} classes. Pass "
             "images to test on with --test."
         )
@@ -124,7 +124,7 @@ def _write_parquet(path, paths, features):
 
 
 def _write_npy(path, array):
-    """Do what `numpy.save` does, which does not notice that a disk is full at the last bytes."""
+    """Do what `numpy.save` does, but notice if the disk is full when the last bytes are written."""
     header = np.lib.format.header_data_from_array_1_0(array)
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)

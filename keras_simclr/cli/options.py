@@ -31,7 +31,7 @@ BatchSize = Annotated[
     int | None,
     typer.Option(min=2, help="Images per step.  [default: by their number, at most 256]"),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
 MaxBroken = Annotated[
     float, typer.Option(min=0, max=1, help="Largest fraction of files that may be unreadable.")
 ]

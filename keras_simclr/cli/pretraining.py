@@ -63,6 +63,7 @@ def run_pretraining(images: Path, out: Path, options: dict[str, Any]) -> dict[st
     model.build((None, *folder.images.shape[1:]))
     write_config(out, config)
     _, shown = read_sample(folder, NUM_SHOWN)
+    model.plan_epochs(config["epochs"])  # for the crops in the figure
     save_figure(plot_views(model.augmenter, shown), out / "views.png")
     dataset = folder.planned(batch_size=config["batch_size"])
     callbacks = run_callbacks(out)

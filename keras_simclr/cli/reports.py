@@ -55,6 +55,6 @@ def run_report(
 def run_import(
     checkpoint: str, out: Path, safetensors: bool, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Save a checkpoint of another project as models of Keras."""
+    """Save a checkpoint of another project as Keras models."""
     files = import_checkpoint(checkpoint, out, safetensors=safetensors, **options)
     return {"files": [str(path) for path in files]}

@@ -142,7 +142,7 @@ def read_as_before(
 
 
 def read_labeled(path: Path, config: dict[str, Any], max_broken: float, **options: Any) -> Any:
-    """Load labeled images from folders of classes, or from a CSV file of paths below its own."""
+    """Load labeled images from folders of classes, or from a CSV file of paths below its folder."""
     if path.is_dir():
         return read_as_before(path, config, max_broken, "folders", **options)
     return read_as_before(path.absolute().parent, config, max_broken, path, **options)
@@ -156,7 +156,7 @@ def write_results(out: Path, write: Callable[[Path], Any]) -> None:
 
 
 def read_sample(folder: ImageFolder, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of images at equal distances in a folder, without broken ones, and them."""
+    """Return the rows of evenly spaced images of a folder, without broken ones, and the images."""
     rows = np.unique(np.linspace(0, len(folder.images) - 1, count, dtype=int))
     images = np.zeros((len(rows), *folder.images.shape[1:]), folder.images.dtype)
     failed = folder.images.read_into(rows, images)

@@ -1,4 +1,4 @@
-"""Batches of images that are decoded from files while the batches before are used."""
+"""Batches of images that are decoded from files while earlier batches are used."""
 
 import concurrent.futures
 import functools
@@ -16,10 +16,10 @@ FILES_PER_TASK = 32
 class FileDataset(ArrayDataset):
     """Batches of images in files, in an order that depends only on the seed and the epoch.
 
-    Of files that cannot be read, a dataset that drops its remainder reads others in their place,
-    drawn by the seed, so that every batch is full. Any other dataset leaves them out; where that
-    leaves nothing of a batch, it divides the batch before or after it between the two, as Keras
-    reads a fixed number of batches and the mean loss of none would be NaN.
+    If files cannot be read, a dataset that drops its remainder reads others in their place, drawn
+    by the seed, so that every batch is full. Any other dataset leaves them out. If that leaves a
+    batch empty, the batch before or after it is divided between the two: Keras reads a fixed number
+    of batches, and the mean loss of an empty one would be NaN.
 
     Args:
         files: Images in files, with `shape` (N, H, W, C), `dtype`, `len`, `read_into(rows, images)`
@@ -84,7 +84,7 @@ class FileDataset(ArrayDataset):
         return rows, images
 
     def _readable(self, step, last):
-        """Return rows and images of a batch that can be read, and of none that has nothing."""
+        """Return rows and images of a batch that can be read; an empty one gets another's."""
         if step in self._divided:
             return self._divided.pop(step)
         first = step
@@ -136,6 +136,6 @@ class FileDataset(ArrayDataset):
 @functools.cache
 def _threads(process_id):
     """Return the threads of a process, one more than processors, as one may wait for a file."""
-    can_tell = hasattr(os, "sched_getaffinity")  # not on Windows and macOS
-    count = len(os.sched_getaffinity(process_id)) if can_tell else os.cpu_count() or 1
+    has_affinity = hasattr(os, "sched_getaffinity")  # not on Windows and macOS
+    count = len(os.sched_getaffinity(process_id)) if has_affinity else os.cpu_count() or 1
     return concurrent.futures.ThreadPoolExecutor(count + 1, "decoding")

@@ -1,4 +1,4 @@
-"""Padding of batches, so that several devices can share them."""
+"""Padding of batches, so that they can be sharded over several devices."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from keras_simclr.data.inspection import images_as_numpy, iterate_batches
 
 
 def pad(images, size):
-    """Return `size` images: these and, as often as needed, the last one again."""
+    """Pad images to `size` rows by repeating the last one."""
     return np.concatenate([images, np.repeat(images[-1:], size - len(images), axis=0)])
 
 

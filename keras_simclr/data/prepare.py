@@ -127,7 +127,7 @@ def prepare_training_data(
 
 
 def _looked_at(x, value_range, batch_size):
-    """Return checked images, all of an array or some of files, their number and batch size."""
+    """Return checked images (all of an array, some of files), their number and the batch size."""
     if isinstance(x, FileDataset):
         images, count, batch_size = x.first_images(), len(x.images), x.batch_size
     else:
@@ -200,7 +200,7 @@ def prepare_evaluation_data(
         batch_size: Images per batch, for arrays. Defaults to 256, or fewer for fewer images.
         labels: Labels of the images, for arrays. Defaults to None.
         sample_weight: Weights of the images, for arrays. Defaults to None.
-        sharded: Whether several devices share each batch. Defaults to True.
+        sharded: Whether each batch is sharded over several devices. Defaults to True.
         micro_batch_size: Images that a device processes at a time, or None for all.
 
     Returns:

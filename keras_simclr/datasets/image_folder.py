@@ -46,7 +46,7 @@ class ImageFolder(FileDataset):
 
     @property
     def broken(self) -> dict[str, str]:
-        """Files that could not be read so far, and folders that could not be listed: reasons."""
+        """{path: reason} of files that could not be read so far, and folders not listed."""
         files = {self.images.paths[row]: text for row, text in self.images.broken.items()}
         return {**self.images.unlisted, **files}
 
@@ -74,9 +74,8 @@ def image_folder(
     JPEG, PNG, WebP, TIFF, BMP and GIF (the first frame) are known by their extensions. The
     orientation in EXIF is applied and transparency is shown on white. TIFFs with other than 1, 3
     or 4 bands need tifffile (extra `tiff`). Values are uint8 in 0..255, or float32 if there are
-    images of more than 8 bits; colored PNGs of 16 bits need imagecodecs (extra `tiff`) to be read
-    with all of them. Values below 0, as in CT or radar
-    images in decibels, have no place in 0..255: such files count as broken.
+    images of more than 8 bits; without imagecodecs (extra `tiff`), colored PNGs of 16 bits are read
+    with 8. Files with values below 0, as in CT or radar images in decibels, count as broken.
 
     A file that cannot be read is left out and listed in `broken`. In `fit` and `fine_tune` another
     one, drawn by the seed, takes its place.
@@ -88,12 +87,12 @@ def image_folder(
             the median of the shorter sides, at most 96.
         batch_size: Images per batch, at most the number of files. Defaults to 256.
         labels: "folders": the folders in `path` are the classes; the path of a CSV file of
-            `path,label`, whose images are then the only ones; None: no labels. Defaults to
-            "auto": "folders" if there are several and no image lies outside of them.
+            `path,label`, which then lists all images; None: no labels. Defaults to "auto":
+            "folders" if there are several and no image lies outside them.
         class_names: Names of all classes, in the order of their labels, such as those of the
             training data. Defaults to None: those that occur, sorted.
-        channels: Defaults to None, the most in the sample: 1 if all are gray, 3, or the number of
-            bands.
+        channels: Number of channels. Defaults to None, the largest in the sample: 1 if all are
+            gray, 3, or the number of bands.
         crop_to_aspect_ratio: Whether to crop images to the aspect ratio of `image_size`, at the
             center, rather than to distort them. Defaults to False.
         max_value: Value of white in images of more than 8 bits. Defaults to None, by the sample:
@@ -107,8 +106,8 @@ def image_folder(
         `labels`, `class_names` and `broken`.
 
     Raises:
-        ValueError: If there are no images, labels are wrong, or too many files are broken; also
-            later, when that is found.
+        ValueError: If there are no images, labels are wrong, or too many files are broken, which
+            may be found later.
 
     Example:
     >>> import tempfile

@@ -50,8 +50,8 @@ def sample_images(paths: Any) -> tuple[list[Sampled], dict[int, str]]:
             broken[row] = reason(error)
     if has_deep_png and not has_png_decoder():
         warnings.warn(
-            "PNGs with colors or transparency of 16 bits are read with 8 bits, the lower ones are "
-            'lost. To read all: pip install "keras-simclr[tiff]".',
+            "PNGs of 16 bits with colors or transparency are read with 8 bits; the lower bits are "
+            'lost. To read all of them: pip install "keras-simclr[tiff]".',
             stacklevel=3,
         )
     return sampled, broken
@@ -85,7 +85,7 @@ def choose_format(
         image_size: (height, width). Defaults to None: that of the images if they all have the same
             and neither side exceeds 96 pixels, otherwise a square of the median of their shorter
             sides, at most 96.
-        channels: Defaults to None: the most that an image has.
+        channels: Number of channels. Defaults to None: the largest of the images.
         max_value: White in images of more than 8 bits. Defaults to None: 1 if no value exceeds 1,
             otherwise the smallest 2^n - 1 from 255 that none exceeds.
         crop: Whether to crop to the aspect ratio of the result.

@@ -13,7 +13,7 @@ def read_label_file(path: str | os.PathLike, root: str | os.PathLike) -> dict[st
 
     Args:
         path: Path of the CSV file, whose rows are `path,label`; a header of these words is left
-            out. The same row may be there twice.
+            out. The same row may occur twice.
         root: Folder that relative paths start from.
 
     Raises:

@@ -38,5 +38,5 @@ def failing_together():
     if any(failed):
         raise RuntimeError(
             "All processes must be able to continue. Received: an error in process "
-            f"{failed.index(1)}, which its own output describes. Repair that, and start all again."
+            f"{failed.index(1)}, which its own output describes. Fix it, and restart all processes."
         )

@@ -84,7 +84,7 @@ def per_device(function, *tensors):
 
 
 def all_gather(tensor):
-    """Return the rows of all devices; outside of `per_device`, `tensor` already has them."""
+    """Return the rows of all devices; outside `per_device`, `tensor` already has them."""
     axis = _within.get()
     return tensor if axis is None else jax.lax.all_gather(tensor, axis, tiled=True)
 

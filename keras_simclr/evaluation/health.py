@@ -16,14 +16,14 @@ CHUNK_SIZE = 1024  # rows compared, or added up, at a time
 
 @dataclasses.dataclass(frozen=True)
 class HealthReport(Result):
-    """What can be said about features without labels.
+    """The health of features, measured without labels.
 
     Args:
-        effective_rank: Number of dimensions that the features fill, from 1 to D.
-        uniformity: From 0, all features point in the same direction, down to about -4, they are
+        effective_rank: Number of dimensions that the features use, from 1 to D.
+        uniformity: 0 if all features point in the same direction, down to about -4 if they are
             spread evenly.
         alignment: Mean squared distance of the two views of an image, from 0 to 4, or None.
-        dead_dimensions: Share of the dimensions that hardly vary.
+        dead_dimensions: Fraction of the dimensions that hardly vary.
         norm_spread: Standard deviation of the lengths of the features, relative to their mean.
         num_images: Number N of features.
         num_dimensions: Number D of dimensions.
@@ -72,7 +72,7 @@ def embedding_health(
             the alignment. Defaults to None.
         model: A `SimCLR`, an encoder, or the path of a saved one, for images. Defaults to None:
             `features` and `views` are features.
-        max_pairs_from: Number of rows, at equal distances, all pairs of which make up the
+        max_pairs_from: Maximum number of rows, at equal distances, whose pairs are used for the
             uniformity. Defaults to 5000.
 
     Returns:
@@ -141,8 +141,8 @@ def _effective_rank(rows):
     values = np.sqrt(squares[squares > noise])
     if not len(values):
         return 1.0  # all features are zero
-    shares = values / values.sum()
-    return float(np.exp(-np.sum(shares * np.log(shares))))
+    fractions = values / values.sum()
+    return float(np.exp(-np.sum(fractions * np.log(fractions))))
 
 
 def _uniformity(rows):

@@ -26,7 +26,7 @@ class KNNPrediction(Result):
 
     Args:
         labels: The class with most votes, of shape (N,).
-        probabilities: The shares of the votes of each class, of shape (N, number of classes).
+        probabilities: Fraction of the votes for each class, of shape (N, number of classes).
         classes: The classes, sorted.
         k: Number of neighbors that vote.
         temperature: Temperature of the votes.
@@ -41,7 +41,7 @@ class KNNPrediction(Result):
     protocol: str
 
     def accuracy(self, labels: Any) -> float:
-        """Return the fraction of rows of which these are the true classes, in 0..1."""
+        """Return the fraction of rows that were classified correctly, given their true classes."""
         true = np.asarray(check_labels(labels, len(self.labels), "test_features"))
         if (true.dtype.kind in "US") != (self.classes.dtype.kind in "US"):
             raise ValueError(
@@ -164,7 +164,7 @@ def knn_accuracy(
     >>> knn_accuracy(bank, ["cat", "dog"], test, ["cat", "cat"], k=1)
     0.5
     """
-    if model is None:  # otherwise the number of images is not known before they are read
+    if model is None:  # otherwise the number of images is unknown until they are read
         check_labels(test_labels, len(test_features), "test_features")
     votes = knn_predict(
         train_features, train_labels, test_features, k, temperature, chunk_size, model

@@ -49,7 +49,7 @@ class LabelEfficiency(Result):
         }
 
     def table(self) -> list[list[str]]:
-        """Return a row for each number of labels, in per cent."""
+        """Return a row for each number of labels, in percent."""
         rows = [
             [f"{name} ({count:,})", *(self._cell(method, count) for method in self.accuracies)]
             for count, name in self.names.items()
@@ -77,21 +77,21 @@ def label_efficiency(
     C: float | str = 1.0,
     verbose: int = 0,
 ) -> LabelEfficiency:
-    """Measure the accuracy on test images with a few labels, some more, and all of them.
+    """Measure the accuracy on test images after training with different numbers of labels.
 
     The methods are
 
     - "fine-tuned": `model.fine_tune` with its defaults;
     - "linear probe": `linear_probe` on the model's features;
-    - "from scratch": the same network with random weights, with the same views, batches and
-      steps, trained by AdamW with a cosine. It is credited with the better of two learning
-      rates on the test images;
+    - "from scratch": the same network with random weights, trained by AdamW with a cosine, with
+      the same views, batches and steps. The learning rate that does best on the test images
+      counts;
     - "pixels": `linear_probe` on the raw pixels.
 
     Args:
         model: A `SimCLR`, an encoder, or the path of a saved one, or None if the data are
-            features. Only a `SimCLR` can be fine-tuned and trained from scratch.
-            Its `classifier` is then the last one of these.
+            features. Only a `SimCLR` can be fine-tuned and trained from scratch; its `classifier`
+            is then the last one that was fine-tuned.
         train: `(images, labels)`, arrays of shapes (N, H, W, C) and (N,), of which labels are
             drawn.
         test: `(images, labels)` to measure the accuracy on.
@@ -208,7 +208,7 @@ def _labels_per_class(n, labels):
 
 
 def _draw(labels, counts, seed):
-    """Return the indices of random images, so many of each class."""
+    """Return the indices of random images, `counts` of each class."""
     rng = np.random.default_rng(seed)
     return np.concatenate(
         [

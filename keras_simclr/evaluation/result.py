@@ -1,4 +1,4 @@
-"""What the results of evaluations have in common."""
+"""Base class of the results of evaluations."""
 
 import dataclasses
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Result:
-    """Base class of the results: dataclasses that name their protocol.
+    """Base class of the results: dataclasses that state their protocol.
 
     `print` shows a table, and `to_dict` returns what JSON can represent.
     """

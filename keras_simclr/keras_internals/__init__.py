@@ -30,11 +30,16 @@ from keras_simclr.keras_internals.layers import safe_mode as safe_mode
 from keras_simclr.keras_internals.layers import without_symbolic_build as without_symbolic_build
 from keras_simclr.keras_internals.layers import zero_initial_weights as zero_initial_weights
 from keras_simclr.keras_internals.optimizing import has_schedule as has_schedule
+from keras_simclr.keras_internals.optimizing import inner_optimizer as inner_optimizer
 from keras_simclr.keras_internals.optimizing import name_publicly as name_publicly
 from keras_simclr.keras_internals.optimizing import record_gradient as record_gradient
+from keras_simclr.keras_internals.optimizing import (
+    save_for_every_backend as save_for_every_backend,
+)
 from keras_simclr.keras_internals.optimizing import uses_weight_decay as uses_weight_decay
 from keras_simclr.keras_internals.optimizing import variable_index as variable_index
 from keras_simclr.keras_internals.optimizing import without_all_reduce as without_all_reduce
+from keras_simclr.keras_internals.waiting import rate_given as rate_given
 from keras_simclr.keras_internals.waiting import scalars_made_on_device as scalars_made_on_device
 from keras_simclr.keras_internals.waiting import scheduled_on_host as scheduled_on_host
 from keras_simclr.keras_internals.waiting import version_of as version_of

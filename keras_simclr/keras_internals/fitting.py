@@ -87,7 +87,7 @@ def when_fit_ends(function):
         function: Function without arguments.
 
     Returns:
-        A `weakref.finalize`, or None outside of a `fit`.
+        A `weakref.finalize`, or None outside a `fit`.
     """
     frame: types.FrameType | None = sys._getframe(1)  # not this one, which would refer to itself
     while frame is not None:

@@ -8,10 +8,15 @@ from keras_simclr.keras_internals.layers import replaced
 TORCH_OPTIMIZERS = "keras.src.backend.torch.optimizers."
 
 
+def inner_optimizer(optimizer):
+    """Return the optimizer that a `LossScaleOptimizer` wraps; any other is returned as it is."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 def has_schedule(optimizer):
     """Return whether the learning rate of an optimizer is a schedule."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+    rate = inner_optimizer(optimizer)._learning_rate
+    return isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
 
 
 def name_publicly(optimizer):
@@ -19,10 +24,19 @@ def name_publicly(optimizer):
 
     On PyTorch, `keras.optimizers.SGD(0.1)` is of a subclass, whose own name only PyTorch knows.
     """
-    kind = type(getattr(optimizer, "inner_optimizer", optimizer))
+    kind = type(inner_optimizer(optimizer))
     names = filter(None, map(api_export.get_name_from_symbol, kind.__mro__))
     if kind.__module__.startswith(TORCH_OPTIMIZERS):
         api_export.REGISTERED_OBJS_TO_NAMES.setdefault(kind, next(names))
+
+
+def save_for_every_backend(model):
+    """Let a model be saved with what it was compiled with, under names that every backend has.
+
+    Keras would save what `jit_compile="auto"` was on this backend: False on PyTorch, True on JAX.
+    """
+    name_publicly(model.optimizer)
+    model._compile_config.config["jit_compile"] = "auto"
 
 
 def uses_weight_decay(optimizer, variable):
@@ -38,10 +52,10 @@ def variable_index(optimizer, variable):
 def without_all_reduce(optimizer):
     """Return a context in which an optimizer does not sum gradients over TensorFlow's replicas.
 
-    With one replica that changes nothing, but TensorFlow registers the gradient of the sum for
-    ever, and with it the graph of the step.
+    With one replica that changes nothing, but TensorFlow registers the gradient of the sum
+    forever, and with it the graph of the step.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = inner_optimizer(optimizer)
     return replaced(inner, "_all_reduce_sum_gradients", list)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_simclr.keras_internals.layers import replaced
+from keras_simclr.keras_internals.optimizing import inner_optimizer
 
 
 def version_of(tensor: Any) -> int:
@@ -38,11 +39,19 @@ def scheduled_on_host(optimizer, step):
         optimizer: Keras optimizer.
         step: Function that returns the number of the step, an integer.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
 
     def rate():
         with keras.device("cpu"):
-            value = float(inner._learning_rate(step()))
+            value = float(inner_optimizer(optimizer)._learning_rate(step()))
         return keras.ops.convert_to_tensor(value, "float32")
 
-    return replaced(inner, "_get_current_learning_rate", rate)
+    return _rate_from(optimizer, rate)
+
+
+def rate_given(optimizer, rate):
+    """Return a context in which an optimizer has the learning rate in the tensor `rate`."""
+    return _rate_from(optimizer, lambda: rate)
+
+
+def _rate_from(optimizer, function):
+    return replaced(inner_optimizer(optimizer), "_get_current_learning_rate", function)

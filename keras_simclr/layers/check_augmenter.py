@@ -48,7 +48,7 @@ def check_augmenter(
     ok    The 128 views have the shape (8, 8, 3).
     ok    All values are finite and in (0, 255).
     ok    Every step has its own draws.
-    WRONG All images of a batch share one draw.
+    WRONG All images of a batch have the same draw.
     ok    The images are not changed.
     """
     images = ops.convert_to_numpy(images)
@@ -83,7 +83,7 @@ def check_augmenter(
         _finding(
             all(_differ(half, half[:1], scale) for half in halves),
             "Every image of a batch has its own draws, and so does each of its two views.",
-            "All images of a batch share one draw.",
+            "All images of a batch have the same draw.",
         ),
         _finding(
             np.array_equal(ops.convert_to_numpy(given), before),

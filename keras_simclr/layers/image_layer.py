@@ -48,7 +48,7 @@ def inherit_value_range(layer: Any, value_range: tuple[float, float]) -> None:
     """Set the value range of a layer and of all layers inside it that were not given one.
 
     Raises:
-        ValueError: If one of them, also of another package, has a different value range.
+        ValueError: If one of them, or a layer of another package, has a different value range.
     """
     inner = flatten_layers(layer)
     for one in inner:

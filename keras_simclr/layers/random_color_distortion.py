@@ -32,8 +32,8 @@ class RandomColorDistortion(RandomTransform):
     """Randomly change brightness, contrast, saturation and hue, in random order.
 
     Values are clipped to the value range after each step. Every image has its own factors; every
-    16 consecutive images share an order of the steps, which makes the layer fast. Images that do
-    not have three channels only change in brightness and contrast.
+    16 consecutive images have the same order of the steps, which makes the layer fast. Images that
+    do not have three channels only change in brightness and contrast.
 
     Args:
         brightness_factor: Float b. Images are multiplied by a factor from

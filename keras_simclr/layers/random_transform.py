@@ -45,6 +45,11 @@ class RandomTransform(ImageLayer):
             self.seed_generator = keras.random.SeedGenerator(derived)
             self.seed = seed
 
+    @property
+    def draws_when_called(self) -> bool:
+        """Whether `call` draws random numbers even if it is given `parameters`."""
+        return False
+
     def sample(self, batch_size: Any, height: Any, width: Any, training: bool = True) -> Any:
         """Draw the parameters for images of `height` x `width`; None if there is nothing to do."""
         raise NotImplementedError

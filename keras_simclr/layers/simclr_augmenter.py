@@ -135,6 +135,20 @@ class SimCLRAugmenter(RandomTransform):
     def image_size(self, image_size):
         self.crop.image_size = image_size
 
+    @property
+    def scale(self) -> tuple[float, float]:
+        """(lower, upper) area of the box, as a fraction of the image's."""
+        return self.crop.scale
+
+    @scale.setter
+    def scale(self, scale):
+        self.crop.scale = scale
+
+    @property
+    def draws_when_called(self) -> bool:
+        """Whether the layers of `custom` may draw random numbers in `call`."""
+        return bool(self.custom)
+
     def build(self, input_shape: tuple) -> None:
         """Check the size of the images, and whether `custom` can be applied to the views."""
         check_min_size(input_shape)

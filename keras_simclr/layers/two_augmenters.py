@@ -59,6 +59,11 @@ class TwoAugmenters(keras.layers.Layer):
                 "Pass a different `seed` to each, or none."
             )
 
+    @property
+    def draws_when_called(self) -> bool:
+        """Whether one of the augmenters draws random numbers in `call`."""
+        return any(getattr(one, "draws_when_called", True) for one in (self.first, self.second))
+
     def build(self, input_shape: tuple) -> None:
         """Check that the views of both have the same size."""
         images = keras.KerasTensor(input_shape, "float32")

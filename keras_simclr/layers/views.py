@@ -30,6 +30,7 @@ def draw_views(
     shard_id=0,
     num_shards=1,
     num_devices=1,
+    parameters=None,
 ):
     """Create the views of a step.
 
@@ -48,9 +49,11 @@ def draw_views(
         num_views: Views of each image. Defaults to 1.
         evaluation: Whether to use draws that no training step uses. Defaults to False.
         shard_id: Index of the shard, an integer or scalar tensor.
-        num_shards: Number of shards of the batch, or of each device's part of it.
-        num_devices: Number of devices whose parts of a batch are concatenated; each part is
+        num_shards: Number of shards of the batch, or of the images of each device.
+        num_devices: Number of devices whose images are concatenated; those of each device are
             sharded. Defaults to 1.
+        parameters: What `sample_views` returned for the whole batch, after which nothing else may
+            be drawn. Defaults to drawing it.
 
     Returns:
         The views, of shape (num_views * N, h, w, C): for each device all first views, then all
@@ -60,9 +63,13 @@ def draw_views(
     is_sharded = not isinstance(num_shards, int) or num_shards * num_devices > 1
     accepted = inspect.signature(augmenter.call).parameters
     arguments = {"num_devices": num_devices} if "num_devices" in accepted else {}
-    if takes_parameters(augmenter):
-        with _states_at(augmenter, step, evaluation):
-            parameters = augmenter.sample(num_views * count * num_shards, *size[:2])
+    is_drawn = parameters is not None
+    if is_drawn:
+        arguments["parameters"] = parameters
+    elif takes_parameters(augmenter):
+        parameters = sample_views(
+            augmenter, num_views * count * num_shards, size, step, evaluation=evaluation
+        )
         if is_sharded:
             parameters = keras.tree.map_structure(
                 lambda rows: (
@@ -78,18 +85,25 @@ def draw_views(
         images = ops.concatenate([images] * num_views, axis=1)
         images = ops.reshape(images, (-1, *size))
     whole = shards(count // num_devices) if is_sharded else contextlib.nullcontext()
-    with whole, _states_at(augmenter, step, evaluation, shard_id):
+    nothing = contextlib.nullcontext()
+    with whole, nothing if is_drawn else _states_at(augmenter, step, evaluation, shard_id):
         return augmenter(images, training=True, **arguments)
 
 
+def sample_views(augmenter, count, size, step, *, evaluation=False):
+    """Return the parameters of `count` views of a step, from the `sample` of an augmenter."""
+    with _states_at(augmenter, step, evaluation):
+        return augmenter.sample(count, *size[:2])
+
+
 def take_view_shard(rows, shard_id, num_shards, num_devices, count):
-    """Return the rows of one of the equal shards of each device's part of a batch.
+    """Return the rows of one of the equal shards of the images of each device.
 
     Args:
         rows: Tensor with rows for all images, or for all first and then all second views.
         shard_id: Index of the shard, an integer or scalar tensor.
-        num_shards: Number of shards of each device's part.
-        num_devices: Number of devices whose parts are concatenated.
+        num_shards: Number of shards of the images of each device.
+        num_devices: Number of devices whose images are concatenated.
         count: Images in the shard, over all devices.
 
     Returns:

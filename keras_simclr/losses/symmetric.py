@@ -1,4 +1,4 @@
-"""Comparison of all embeddings of one device with each other, each two of them once.
+"""Comparison of all embeddings of one device with each other, each pair once.
 
 Cosine similarities are symmetric: of chunks of anchors in a circle, each is compared with itself
 and with the half of the circle that follows it. The embeddings of the positives are half a circle

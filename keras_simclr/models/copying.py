@@ -38,6 +38,7 @@ def untrained_copy(model, seed):
     with _live_configs(model), python_random(derive_seed(seed)):
         copy = model.__class__.from_config(config)
         copy.build((None, *model.view_shape))
+    copy.plan_epochs(model.planned_epochs)
     for layer in flatten_layers(copy.encoder):
         layer.trainable = True
     return copy

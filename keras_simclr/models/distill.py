@@ -11,13 +11,19 @@ from keras_simclr import distribution
 from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
 from keras_simclr.callbacks.resuming import find_backup
 from keras_simclr.data.prepare_distillation import UNLABELED, prepare_distillation_data
-from keras_simclr.keras_internals import EpochStart, flatten_layers, own_loader_seeds
+from keras_simclr.keras_internals import (
+    EpochStart,
+    flatten_layers,
+    own_loader_seeds,
+    save_for_every_backend,
+)
 from keras_simclr.layers.fine_tuning_views import fine_tuning_views
 from keras_simclr.models.classifier import build_classifier
 from keras_simclr.models.copying import new_model_like
 from keras_simclr.models.encoder import value_range_of, with_value_range
 from keras_simclr.models.simclr import SimCLR
 from keras_simclr.ops.fast_layers import fast_layers
+from keras_simclr.ops.host_memory import freed_memory_kept
 from keras_simclr.ops.seeds import derive_seed, draw_seed
 from keras_simclr.optimizers import pretraining_recipe
 from keras_simclr.training.compilation import check_rate_callbacks
@@ -84,8 +90,8 @@ def distill(
             teacher, which is trained itself. Defaults to None.
         temperature: Divides the logits of both, positive. Defaults to 0.1 for a student as large
             as the teacher, otherwise to 1.
-        student_loss_weight: Weight in [0, 1] of the cross-entropy with the labels; that of the
-            teacher's probabilities has the rest. Defaults to 0: labels are ignored.
+        student_loss_weight: Weight in [0, 1] of the cross-entropy with the labels; the remaining
+            weight is that of the teacher's probabilities. Defaults to 0: labels are ignored.
         value_range: (lower, upper) of the images. Defaults to that of the teacher; required for one
             without a `ResNet` that was loaded from a file, unless the student is a `SimCLR`.
         batch_size: Images per batch, for arrays. Defaults to 256, or with fewer images to the
@@ -146,6 +152,7 @@ def distill(
         history = _fit(distiller, data.make_dataset(views), callbacks, epochs, verbose)
     metrics = ["accuracy"]
     student.compile(distiller.optimizer, loss="sparse_categorical_crossentropy", metrics=metrics)
+    save_for_every_backend(student)
     student.history = history
     return student
 
@@ -245,6 +252,7 @@ def _compiled(teacher_logits, student, loss, student_loss_weight, optimizer):
     return distiller
 
 
+@freed_memory_kept()
 def _fit(distiller, dataset, callbacks, epochs, verbose):
     with fast_layers(distiller), own_loader_seeds():
         return distiller.fit(

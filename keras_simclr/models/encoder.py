@@ -106,8 +106,8 @@ def value_range_of(
 ) -> tuple[float, float]:
     """Return the range of the images that a model expects.
 
-    A `ResNet` in the model tells it, also in one that was loaded from a file. Other models that
-    this package creates know it until they are saved.
+    It is found from a `ResNet` in the model, even if the model was loaded from a file. Other models
+    that this package creates know it until they are saved.
 
     Args:
         model: The model.
@@ -120,7 +120,7 @@ def value_range_of(
     known = _known_value_range(model)
     if given is None and known is None:
         raise ValueError(
-            f"`value_range` must be given, as the {name} does not tell which images it expects. "
+            f"`value_range` must be given, as the {name} does not state which images it expects. "
             "Received: value_range=None for a model without a `ResNet` of this package. Pass the "
             "`value_range` of the `SimCLR` that it came from: (0, 255) by default."
         )

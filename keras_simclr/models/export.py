@@ -128,8 +128,8 @@ def _check_path(path, format):
         )
     if path.exists() and not _is_replaceable(path, suffix):
         raise ValueError(
-            f"`filepath` must not be something else than a former export. Received: {path}. Choose "
-            "a new one."
+            f"`filepath` must be new, or the path of an earlier export. Received: {path}. Choose "
+            "another one."
         )
     weights = path.with_suffix(".bin")
     if format == "openvino" and weights.exists() and not path.exists():
@@ -159,8 +159,14 @@ def _input_spec(model, image_size, given):
             )
         shape, dtype = (None, *size, channels), "uint8"
     else:
-        given = given[0] if isinstance(given, (list, tuple)) else given
-        shape, dtype = tuple(given.shape), given.dtype
+        given = given[0] if isinstance(given, (list, tuple)) and len(given) == 1 else given
+        if getattr(given, "shape", None) is None:
+            raise ValueError(
+                "`input_signature` must be a `keras.InputSpec` with a shape. Received: "
+                f"input_signature={given!r}. Pass keras.InputSpec(shape=(None, height, width, "
+                'channels), dtype="uint8"), or `image_size` alone.'
+            )
+        shape, dtype = tuple(given.shape), getattr(given, "dtype", None) or "float32"
     spec = keras.InputSpec(shape=shape, dtype=dtype, name="images")
     matches = len(spec.shape) == 4 and all(
         own in (None, size) for own, size in zip(model.input_shape[1:], spec.shape[1:], strict=True)

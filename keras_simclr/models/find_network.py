@@ -69,8 +69,8 @@ def set_style(network: Network, style: str | None, normalization: Any) -> None:
     """Set style and normalization of a network, which default to those of its project.
 
     Raises:
-        ValueError: If the names in the file tell another style, the normalization is not known, or
-            it does not fit the channels.
+        ValueError: If the names in the file are of another style, the normalization is not known,
+            or it does not fit the channels.
     """
     resnet = network.resnet
     if style not in (None, resnet.style):
@@ -84,7 +84,7 @@ def set_style(network: Network, style: str | None, normalization: Any) -> None:
         normalization = resnet.normalization
         if normalization is None and resnet.style != "simclr":
             raise ValueError(
-                "`normalization` must be given for this file, which does not tell it. Received: "
+                "`normalization` must be given for this file, which does not state it. Received: "
                 f"normalization=None for a network in the style of {resnet.style} with a "
                 f"{'3x3' if resnet.stem == 'cifar' else '7x7'} stem. Pass (mean, standard "
                 "deviation) of its training images in [0, 1], or (0, 1) if they were not "
@@ -113,7 +113,7 @@ def check_not_supervised(network: Network, arrays: dict[str, np.ndarray]) -> Non
         raise ValueError(
             "The checkpoint must be one of SimCLR. Received: a classification head and "
             f"{reason}, as a supervised network has. If it is one of SimCLR, or if you want it "
-            "nonetheless, pass allow_supervised=True."
+            "anyway, pass allow_supervised=True."
         )
 
 

@@ -12,15 +12,17 @@ from keras_simclr.callbacks.run_state import Run, plain_config
 from keras_simclr.data.array_dataset import split_array
 from keras_simclr.data.epoch_dataset import weakly
 from keras_simclr.data.prepare_labeled import prepare_labeled_data, prepare_validation_data
-from keras_simclr.keras_internals import EpochStart, name_publicly
+from keras_simclr.keras_internals import EpochStart, save_for_every_backend
 from keras_simclr.layers.fine_tuning_views import fine_tuning_views
 from keras_simclr.models.classifier import build_classifier, check_label_form
 from keras_simclr.models.linear_start import average_weights, start_as_linear_probe
 from keras_simclr.models.resnet import ResNet
+from keras_simclr.ops.digest import digest
 from keras_simclr.ops.fast_layers import fast_layers
+from keras_simclr.ops.host_memory import freed_memory_kept
 from keras_simclr.optimizers import recipes
 from keras_simclr.training.compilation import check_rate_callbacks
-from keras_simclr.training.run_settings import config_of, digest, run_settings
+from keras_simclr.training.run_settings import config_of, run_settings
 from keras_simclr.validation import check_positive_integer
 
 EPOCHS, FROZEN_EPOCHS = 30, 100
@@ -67,9 +69,9 @@ class FineTuner(keras.Model):
         """Replace the projection head with a classification head and fit it to labeled images.
 
         The classifier has its own copy of the encoder, so the model itself never changes. With a
-        pretrained encoder and fewer than 10,000 labels, the logits start as a linear probe, and
-        with `optimizer="auto"` the weights end halfway between that start and what training made
-        of them, which is more accurate than either. What `fit` logs is from before that.
+        pretrained encoder and fewer than 10,000 labels, the logits start as a linear probe. With
+        `optimizer="auto"`, the final weights are then the mean of those before and after training,
+        which tends to be more accurate than either; the logs are those of training.
 
         Args:
             x: Images (N, H, W, C), or a dataset of batches of (images, labels) or (images,
@@ -90,7 +92,8 @@ class FineTuner(keras.Model):
             projection_layers: Layers of the projection head to keep below the logits; 1 in the
                 second paper. Defaults to 0.
             augmenter: Any layer from images to images, or None. Defaults to "auto": the crop
-                and flip of pretraining, with fewer than 10,000 labels of at least 0.6 of the area.
+                and flip of pretraining, where crops have at least 0.6 of the area with fewer than
+                10,000 labels.
             optimizer: Any Keras optimizer or its name. Defaults to "auto": AdamW, or with
                 10,000 or more labels the papers' LARS (SGD with a frozen backbone), with a cosine
                 schedule.
@@ -234,6 +237,7 @@ def _describe_run(model, labeled, initial_epoch, **options):
     return Run(settings, digest(labeled.example[0]), initial_epoch, start)
 
 
+@freed_memory_kept()
 def _fit(classifier, dataset, callbacks, run, verbose, validation_data, **arguments):
     with (
         distribution.training(classifier),
@@ -285,7 +289,7 @@ def _compile(classifier, labeled, optimizer, loss, metrics, multi_label):
         metrics = ["accuracy"]
     check_label_form(loss, metrics, labeled.one_hot)
     classifier.compile(optimizer, loss=loss, metrics=metrics)
-    name_publicly(classifier.optimizer)
+    save_for_every_backend(classifier)
     images, labels = labeled.example
     classifier.optimizer.build(classifier.trainable_variables)
     outputs = classifier(images)

@@ -1,4 +1,4 @@
-"""Checkpoints of other projects as files of Keras."""
+"""Checkpoints of other projects as Keras files."""
 
 import contextlib
 import os
@@ -7,8 +7,8 @@ from typing import Any
 
 from keras_simclr.checkpoints.registry import PUBLISHED_MODELS
 from keras_simclr.files import replacing
+from keras_simclr.models.load_checkpoint import LoadedCheckpoint, check_arguments, load_checkpoint
 from keras_simclr.models.preset_methods import is_saved_model, locate
-from keras_simclr.models.presets import LoadedCheckpoint, check_arguments, load_checkpoint
 from keras_simclr.models.safetensors_file import safetensors_functions, to_safetensors
 
 CARD = """---
@@ -73,7 +73,7 @@ def import_checkpoint(
     path, options = locate(checkpoint)
     if is_saved_model(path):
         raise ValueError(
-            "`checkpoint` must be one of another project. Received: "
+            "`checkpoint` must be that of another project. Received: "
             f"{os.fspath(checkpoint)!r}, which `SimCLR.from_preset` loads as it is."
         )
     loaded = load_checkpoint(path, **{**options, **kwargs})

@@ -1,4 +1,4 @@
-"""Models from presets and to presets, in the manner of keras-hub."""
+"""`from_preset` and `save_to_preset`, in the manner of keras-hub."""
 
 import dataclasses
 import datetime
@@ -168,6 +168,7 @@ def with_settings(model: Any, settings: dict[str, Any]) -> Any:
         for variable, target in zip(part.weights, copied.weights, strict=True):
             target.assign(variable)
     copy.pretrained = model.pretrained
+    copy.plan_epochs(model.planned_epochs)
     return copy
 
 
@@ -184,7 +185,8 @@ def locate(preset: str | os.PathLike) -> tuple[Path, dict[str, Any]]:
     """Return the path of a preset, and what is known of it as arguments of `load_checkpoint`."""
     name = str(preset)
     if name.startswith("hf://"):
-        listed = [model for model in PUBLISHED_MODELS.values() if model.url == name.rstrip("/")]
+        is_of = f"{name.rstrip('/')}/".startswith  # the repository, or one of its files
+        listed = [model for model in PUBLISHED_MODELS.values() if is_of(f"{model.url}/")]
         return fetch_from_hub(name), _known_of(listed[0]) if listed else {}
     path = Path(preset).expanduser()
     if not path.exists() and set_aside(path).exists():  # killed while it was replaced
@@ -204,13 +206,13 @@ def _known_of(published):
 
 def check_before_download(arguments: dict[str, Any]) -> None:
     """Raise a ValueError if arguments of `load_checkpoint` are wrong for any file."""
-    from keras_simclr.models.presets import check_arguments  # which needs `SimCLR`
+    from keras_simclr.models.load_checkpoint import check_arguments  # which needs `SimCLR`
 
     check_arguments(**arguments)
 
 
 def _load_checkpoint(path, arguments):
-    from keras_simclr.models.presets import load_checkpoint  # which needs `SimCLR`
+    from keras_simclr.models.load_checkpoint import load_checkpoint  # which needs `SimCLR`
 
     loaded = load_checkpoint(path, **arguments)
     loaded.model.adopt_classifier(loaded.classifier)

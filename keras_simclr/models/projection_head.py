@@ -7,6 +7,8 @@ from keras import layers
 
 from keras_simclr.validation import check_positive_integer
 
+MIN_HIDDEN_DIM = 512  # the width of h of ResNet-18
+
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
 class ProjectionHead(keras.layers.Layer):
@@ -16,7 +18,8 @@ class ProjectionHead(keras.layers.Layer):
     authors' code, the last BatchNormalization has no beta.
 
     Args:
-        hidden_dim: Width of all dense layers but the last. Defaults to D, the width of h.
+        hidden_dim: Width of all dense layers but the last. Defaults to D, the width of h, or to 512
+            if that is larger: a wider head lets a narrow network learn better features.
         output_dim: Width of z. Defaults to 128.
         num_layers: Number of dense layers: 2 in the first paper, 3 in the second. Defaults to 2.
         batch_norm: Whether each dense layer is followed by BatchNormalization. If False, the dense
@@ -63,7 +66,7 @@ class ProjectionHead(keras.layers.Layer):
 
     def build(self, input_shape):
         """Create the layers for h of `input_shape`, (N, D)."""
-        hidden_dim = self.hidden_dim or input_shape[-1]
+        hidden_dim = self.hidden_dim or max(input_shape[-1], MIN_HIDDEN_DIM)
         for index in range(self.num_layers):
             self.stack.extend(self._block(index, hidden_dim))
         for layer in self.stack:

@@ -128,7 +128,7 @@ def _numbers(module):
 
 
 def _set_style_of_project(network, head):
-    """Set what the names of a projection head tell about the project, and so about its networks.
+    """Set the style and normalization of the project to which the names of a head belong.
 
     No normalization is known for networks for small images, and ImageNet's is that of all others
     but TorchGeo, for Landsat, and two projects: one has a `projector` of layers without biases and

@@ -45,8 +45,8 @@ class ResNet:
     this package.
 
     Args:
-        depth: 10, 18, 34, 50, 101, 152 or 200. From 50 on, the blocks are bottlenecks. 10 is not in
-            the papers: one block per stage.
+        depth: 10, 18, 34, 50, 101, 152 or 200. From 50 on, the blocks are bottlenecks. 10, which is
+            not in the papers, has one block per stage.
         width: Positive multiple of 1/8 that multiplies the channels of every layer, such as 2 or
             0.5. Defaults to 1.
         sk_ratio: Width of the selective kernels' squeeze relative to that of their block, in

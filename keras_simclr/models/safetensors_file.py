@@ -1,4 +1,4 @@
-"""Models in safetensors files: weights by name, and what it takes to create the model again."""
+"""Models in safetensors files: the weights by name, and the config to create the model again."""
 
 import json
 import os

@@ -46,20 +46,20 @@ class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
         projection_head: Any Keras layer from h to z. Defaults to `ProjectionHead()`.
         augmenter: Any Keras layer that turns images into random views, or a pair of them, for
             the first views and for all others. Defaults to `SimCLRAugmenter` for the size of the
-            views.
+            views, with the crops of the recipe.
         num_views: Views of each image per step, at least 2. With K views, the loss is the mean of
             NT-Xent over the K (K - 1) / 2 pairs of views: of all first and all second views, of
-            all first and all third views, and so on. A step takes K / 2 times as long, or more
-            memory than there is: then set `micro_batch_size`. Defaults to 2.
-        temperature: Temperature of the loss, positive. Defaults to the recipe's: 0.5 for views of
-            at most 32 pixels per side, otherwise 0.1.
+            all first and all third views, and so on. A step takes K / 2 times the time and memory;
+            set `micro_batch_size` if it does not fit. Defaults to 2.
+        temperature: Temperature of the loss, positive. Defaults to the recipe's: 0.1, or 0.5 for
+            views of at most 32 pixels per side, unless `fit` plans fewer than 100 epochs.
         image_size: Size of the views in pixels, an int or (height, width). Defaults to the size
             of the images.
         value_range: (lower, upper) of the images. Defaults to (0, 255).
         micro_batch_size: Images that the encoder processes at a time, at least 2, for batches that
             do not fit in memory. Every image is still compared with its whole batch, and the
-            gradient is that of the whole batch, but BatchNormalization takes its statistics from
-            a micro-batch. Costs a second forward pass. Defaults to None: the whole batch at once.
+            gradient is that of the whole batch, but BatchNormalization takes its statistics from a
+            micro-batch. It costs a second forward pass. Defaults to None: the whole batch at once.
         seed: Integer that makes the order of the images, the views, and the weights created by
             this model repeatable. The weights of a backbone that is passed in depend on its own
             initializers, and so on `keras.utils.set_random_seed`. Defaults to None: a seed is
@@ -192,7 +192,7 @@ class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
 
     @property
     def temperature(self) -> float:
-        """Temperature of the loss; by default, that of the recipe for the size of the views."""
+        """Temperature of the loss; by default, that of the recipe."""
         return self.recipe().temperature if self._temperature is None else self._temperature
 
     @property
@@ -219,8 +219,14 @@ class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
         return untrained_copy(self, seed)
 
     def recipe(self, epochs: int | None = None):
-        """Return the `Recipe` for the size of the views and a number of epochs."""
-        return pretraining_recipe(*self.view_shape[:2], epochs)
+        """Return the `Recipe` for the views and `epochs`, by default those last planned, if any."""
+        return pretraining_recipe(*self.view_shape[:2], epochs or self.planned_epochs)
+
+    def plan_epochs(self, epochs: int | None) -> None:
+        """Follow the recipe for `epochs`, also in the crops of an augmenter that was not given."""
+        self.planned_epochs = epochs
+        if not self._given_augmenter:
+            self.augmenter.scale = self.recipe().crop_area
 
     def call(self, images, training=False):
         """Return the features h of images, of shape (N, D), float32."""
@@ -259,13 +265,15 @@ class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
             return cls(**{**config, **restored})
 
     def save_own_variables(self, store):
-        """Save whether the model was pretrained, in addition to its own variables."""
+        """Save its own variables, whether it was pretrained, and the epochs of its recipe."""
         super().save_own_variables(store)
         store["pretrained"] = np.array(self.pretrained)
+        store["planned_epochs"] = np.array(self.planned_epochs or 0)
 
     def load_own_variables(self, store):
-        """Load whether the model was pretrained."""
+        """Load what `save_own_variables` saves."""
         self.pretrained = bool(np.array(store["pretrained"]))
+        self.plan_epochs(int(np.array(store["planned_epochs"])) or None)
 
 
 def _as_layer(augmenter, num_views):

@@ -1,8 +1,11 @@
 """Compilation of functions."""
 
 import contextlib
+import contextvars
 
 import keras
+
+_is_uncompiled: contextvars.ContextVar[bool] = contextvars.ContextVar("uncompiled", default=False)
 
 
 def compile_function(function):
@@ -22,13 +25,25 @@ def compile_function(function):
     return function
 
 
+@contextlib.contextmanager
 def uncompiled():
-    """Return a context in which JAX runs loops and compiled functions step by step."""
-    if keras.backend.backend() == "jax":
-        import jax
+    """Run loops, compiled functions and recorded steps operation by operation, in a context.
 
-        return jax.disable_jit()
-    return contextlib.nullcontext()
+    TensorFlow's compiled functions stay compiled.
+    """
+    with contextlib.ExitStack() as stack:
+        if keras.backend.backend() == "jax":
+            import jax
+
+            stack.enter_context(jax.disable_jit())
+        token = _is_uncompiled.set(True)
+        stack.callback(_is_uncompiled.reset, token)
+        yield
+
+
+def is_uncompiled() -> bool:
+    """Return whether this runs in `uncompiled`."""
+    return _is_uncompiled.get()
 
 
 def is_compiling(*tensors):

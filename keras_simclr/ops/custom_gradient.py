@@ -10,7 +10,7 @@ from keras_simclr.keras_internals import record_gradient
 def custom_gradient(function):
     """Return `function` with the gradient that it returns, as `keras.ops.custom_gradient` does.
 
-    `tf.custom_gradient` registers the gradient for ever, and with it the graph of the step: each
+    `tf.custom_gradient` registers the gradient forever, and with it the graph of the step: each
     `fit` would add tens of megabytes. This one is only known to the `tf.GradientTape`.
 
     Args:

@@ -1,6 +1,7 @@
-"""Layers in faster forms, for training on PyTorch, and on JAX on a CPU."""
+"""Layers in faster forms, for training on PyTorch, and on a CPU on TensorFlow and JAX."""
 
 import contextlib
+import functools
 
 import keras
 from keras import ops
@@ -19,44 +20,74 @@ from keras_simclr.ops.forms import for_gpu
 def fast_layers(model):
     """Let the layers of a model train in faster forms of the same arithmetic, in a context.
 
-    On PyTorch, Keras normalizes in elementary operations, which take longer and keep three times
-    the activations for the gradient, and copies the inputs of convolutions. Here
-    BatchNormalization uses PyTorch's fused kernel, except on several devices, which share their
-    statistics, and nothing is copied. On JAX on a CPU, the gradients of the kernels of convolutions
-    are matrix products. On TensorFlow nothing changes.
+    On PyTorch and TensorFlow, Keras normalizes in elementary operations, which take longer and keep
+    three times the activations for the gradient. Here BatchNormalization uses the framework's fused
+    kernel, on TensorFlow only on a CPU, and not on several devices, whose statistics are
+    synchronized. On PyTorch the inputs of convolutions are not copied. On JAX on a CPU, the
+    gradients of the kernels of convolutions are matrix products.
 
     Args:
         model: Keras model or layer.
     """
-    if keras.backend.backend() == "jax" and not for_gpu():
+    if keras.backend.backend() == "torch":
+        with _fused(model, _normalize_on_torch), convolutions_without_copies():
+            yield
+    elif for_gpu():
+        yield
+    elif keras.backend.backend() == "tensorflow":
+        with _fused(model, _normalize_on_tensorflow):
+            yield
+    else:
         convolutions = [layer for layer in flatten_layers(model) if has_slow_gradient(layer)]
         with layer_calls(convolutions, convolve, "convolution_op"):
             yield
-        return
-    if keras.backend.backend() != "torch":
-        yield
-        return
-    kind, one_device = keras.layers.BatchNormalization, distribution.num_replicas() == 1
+
+
+def _fused(model, normalize):
+    """Let BatchNormalization train with `normalize`, in a context."""
+    kind, one_device = keras.layers.BatchNormalization, distribution.num_devices() == 1
     layers = [layer for layer in flatten_layers(model) if type(layer) is kind and one_device]
-    with layer_calls(layers, _normalize), convolutions_without_copies():
-        yield
+    return layer_calls(layers, functools.partial(_train, normalize))
 
 
-def _normalize(layer, call, inputs, training=None, mask=None):
+def _train(normalize, layer, call, inputs, training=None, mask=None):
     """Return what `layer` does with `inputs`; `call` is Keras' own way."""
     special = layer.synchronized or layer.renorm or layer.variable_dtype != "float32"
     plain = mask is None and not special
     if not (training and layer.trainable and plain):
         return call(inputs, training=training, mask=mask)
+    channels_last = ops.moveaxis(inputs, layer.axis, -1)
+    outputs, mean, variance = normalize(layer, channels_last)
+    for moving, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        moving.assign(moving * layer.momentum + value * (1 - layer.momentum))
+    return ops.cast(ops.moveaxis(outputs, -1, layer.axis), layer.compute_dtype)
+
+
+def _normalize_on_torch(layer, inputs):
+    """Return normalized inputs (..., C), and the mean and variance of each channel."""
     import torch
 
-    channels_first = inputs.movedim(layer.axis, 1)
     gamma, beta = (None if v is None else v.value for v in (layer.gamma, layer.beta))
-    scaled, mean, inverse = torch.native_batch_norm(
-        channels_first, gamma, beta, None, None, True, 0.0, layer.epsilon
+    outputs, mean, inverse = torch.native_batch_norm(
+        inputs.movedim(-1, 1), gamma, beta, None, None, True, 0.0, layer.epsilon
     )
     with torch.no_grad():
         variance = inverse.pow(-2) - layer.epsilon
-    for moving, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-        moving.assign(moving * layer.momentum + value * (1 - layer.momentum))
-    return ops.cast(scaled.movedim(1, layer.axis), layer.compute_dtype)
+    return outputs.movedim(1, -1), mean, variance
+
+
+def _normalize_on_tensorflow(layer, inputs):
+    """Return normalized inputs (..., C), and the mean and variance of each channel."""
+    import tensorflow as tf
+
+    shape, channels = tf.shape(inputs), inputs.shape[-1]
+    outputs, mean, unbiased, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=tf.reshape(inputs, (-1, 1, 1, channels)),
+        scale=tf.ones(channels) if layer.gamma is None else layer.gamma,
+        offset=tf.zeros(channels) if layer.beta is None else layer.beta,
+        mean=tf.zeros(0),
+        variance=tf.zeros(0),
+        epsilon=layer.epsilon,
+    )
+    count = tf.cast(tf.size(inputs) // channels, "float32")
+    return tf.reshape(outputs, shape), mean, unbiased * (count - 1) / count

@@ -40,14 +40,14 @@ def known_value(variable: Any) -> Any:
 
 @contextlib.contextmanager
 def counting(variable: Any) -> Any:
-    """Keep the value of a variable known that is only ever incremented by 1, in a context."""
+    """Keep known, in a context, the value of a variable that is only ever incremented by 1."""
     if not host_decides():
         yield
         return
     value, known = variable.value, known_value(variable)
     before = version_of(value)
     yield
-    _note(value, known + (version_of(value) - before))
+    _note(value, known + (version_of(value) != before))
 
 
 @contextlib.contextmanager

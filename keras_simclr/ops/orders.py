@@ -1,4 +1,4 @@
-"""How many consecutive images of a batch share an order of steps."""
+"""How many consecutive images of a batch have the same order of steps."""
 
 import contextlib
 import contextvars

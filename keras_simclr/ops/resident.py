@@ -13,7 +13,7 @@ FRACTION = 1 / 4  # of the free memory of the GPU that images may take
 
 
 def resident_images(images: np.ndarray) -> Any:
-    """Return images on the GPU, to be indexed by rows; None if they are better read from the host.
+    """Return images on the GPU, to be indexed by rows, or None if they stay on the host.
 
     They stay there if they are uint8 and take at most a quarter of the free memory, on JAX and
     PyTorch with one device: Keras reads batches for TensorFlow from the host.
@@ -46,7 +46,7 @@ class _ResidentImages:
 
 
 def _free_memory():
-    """Return the bytes of memory that are free on the device, or infinity if it cannot tell."""
+    """Return the bytes of memory that are free on the device, or infinity if unknown."""
     if keras.backend.backend() == "torch":
         import torch
 

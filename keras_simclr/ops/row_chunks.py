@@ -126,7 +126,7 @@ def update_rows(matrix: Any, start: Any, rows: Any, combine: Callable) -> Any:
 
 
 def set_diagonal(matrix: Any, size: int) -> Any:
-    """Set the diagonal of the first square of a matrix to zero, and keep of the last what is above.
+    """Set to zero the diagonal of the first square, and the lower triangle of the last one.
 
     Args:
         matrix: Tensor of shape (size, M). On PyTorch it is changed in place.

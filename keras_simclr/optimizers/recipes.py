@@ -1,4 +1,4 @@
-"""The presets: optimizer, learning rate, weight decay, warm-up, temperature."""
+"""Presets of training: optimizer, learning rate, weight decay, warm-up, temperature."""
 
 import dataclasses
 import math
@@ -35,6 +35,8 @@ class Recipe:
         nesterov: Whether "lars" and "sgd" use Nesterov momentum. Defaults to False.
         warmup_epochs: Length of the warm-up, at most a tenth of the steps. Defaults to 10.
         temperature: Temperature of NT-Xent. Defaults to None, for training with labels.
+        crop_area: (lower, upper) area of the crops, as a fraction of the image's. Defaults to
+            (0.08, 1.0).
         epochs: Epochs of the published runs, for information only. Defaults to None: there is no
             such run.
 
@@ -54,6 +56,7 @@ class Recipe:
     nesterov: bool = False
     warmup_epochs: int = 10
     temperature: float | None = None
+    crop_area: tuple[float, float] = (0.08, 1.0)
     epochs: int | None = None
 
     def __post_init__(self):
@@ -128,15 +131,15 @@ CIFAR = Recipe(
     epochs=1000,
 )
 
-# Pretraining for few epochs: not from a paper, but better than LARS after 6 epochs on CIFAR-10
-# (benchmarks/RESULTS.md).
+# Pretraining for few epochs: not from a paper, but found by measuring (docs/recipes.md).
 FEW_EPOCHS = 100
 CIFAR_FEW_EPOCHS = Recipe(
     optimizer="adamw",
-    rate=2e-4,  # 2e-4 * sqrt(batch_size): 0.0032 at 256
+    rate=2.8e-4,  # 2.8e-4 * sqrt(batch_size): 0.0045 at 256
     scaling="sqrt",
     weight_decay=0.2,
-    temperature=0.5,
+    temperature=0.1,
+    crop_area=(0.2, 1.0),
 )
 
 # Pretraining with small batches: the first author's advice, for CIFAR together with a projection

@@ -14,7 +14,7 @@ MAX_NUMBERED = 20  # classes, beyond which cells and ticks are too small for tex
 def plot_confusion_matrix(
     labels: Any, predictions: Any, class_names: Sequence[str] | None = None
 ) -> Any:
-    """Plot how often each class is predicted as each other, in percent of the true class.
+    """Plot how often images of each class are predicted as each class, in percent of the true one.
 
     Args:
         labels: True classes, of shape (N,).
@@ -44,17 +44,17 @@ def plot_confusion_matrix(
     classes = np.unique(np.concatenate([labels, predictions]))
     names = [str(c) if class_names is None else class_names[int(c)] for c in classes]
     counts = confusion_matrix(labels, predictions, labels=classes)
-    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    percentages = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(2.5 + 0.35 * len(classes), 9)
     figure, grid = subplots(1, 1, side + 0.6, side)
     axes = grid[0, 0]
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    axes.imshow(percentages, cmap="Blues", vmin=0, vmax=100)
     axes.set(xlabel="predicted", ylabel="true", xticks=[], yticks=[])
     axes.set_title(f"accuracy {np.mean(labels == predictions):.1%}")
     if len(classes) <= MAX_NUMBERED:
         axes.set_xticks(range(len(classes)), names, rotation=90)
         axes.set_yticks(range(len(classes)), names)
-        for (row, column), value in np.ndenumerate(shares):
+        for (row, column), value in np.ndenumerate(percentages):
             color = "white" if value > 50 else "black"
             axes.text(
                 column, row, f"{value:.0f}", color=color, fontsize=7, ha="center", va="center"

@@ -97,7 +97,8 @@ def plot_embeddings(
 ) -> Any:
     """Plot embeddings in two dimensions, as points colored by label or as thumbnails.
 
-    Each class has its name written at its median, as colors alone do not tell many classes apart.
+    The name of each class is written at its median, as colors alone cannot distinguish many
+    classes.
 
     Args:
         features: Array of shape (N, D), as returned by `model.predict(images)`.

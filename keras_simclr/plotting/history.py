@@ -15,9 +15,9 @@ MARGIN = 0.05  # of the accuracy axis, as Matplotlib's own
 def plot_history(history: Any) -> Any:
     """Plot loss and accuracy over the epochs, for training and validation.
 
-    For the history of a `SimCLR` a dashed line marks the loss of a collapsed model, ln(2N-1), and
-    what `KNNMonitor` and `EmbeddingHealth` logged gets panels, too. The history of a classifier
-    can be plotted as well.
+    For the history of a `SimCLR`, a dashed line marks the loss of a collapsed model, ln(2N-1), and
+    values logged by `KNNMonitor` and `EmbeddingHealth` get their own panels. The history of a
+    classifier can be plotted as well.
 
     Args:
         history: What `fit` returns, or its `history`: a dict of lists with one value per epoch.

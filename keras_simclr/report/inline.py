@@ -19,7 +19,7 @@ def inline_svg(figure: Any) -> str:
 
 
 def inline_panels(figure: Any) -> list[str]:
-    """Return each panel of a figure as a source of its own, for pages of any width."""
+    """Return each panel of a figure as a separate image source, for pages of any width."""
     figure.canvas.draw()  # lays the panels out
     figure.set_layout_engine("none")  # keeps them there
     inches = figure.dpi_scale_trans.inverted()

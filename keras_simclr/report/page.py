@@ -60,13 +60,13 @@ def write_report(
     """Write what a model learned as one HTML page that needs no other file and no network.
 
     The page shows the settings, the curves, views, a map of the embeddings with a thumbnail of
-    each image, nearest neighbors and the health of the features, and says in words what they
-    mean. With labels it adds the accuracy of kNN, each half of the images against the other.
+    each image, nearest neighbors and the health of the features, and explains them. With labels,
+    it adds the accuracy of kNN, where each half of the images is the bank for the other.
 
     Args:
         path: Where to write the page.
         model: A trained `SimCLR`.
-        images: Images (N, height, width, channels), at least 9; best some that the model was not
+        images: Images (N, height, width, channels), at least 9; ideally ones that the model was not
             trained on.
         history: What `fit` returned, or its `history`. Defaults to None: no curves.
         labels: Classes of the images, integers (N,). Defaults to None.

@@ -45,9 +45,9 @@ def _describe_loss(loss, relative, temperature):
 
 def describe_health(health: Any) -> list[str]:
     """Describe an `evaluation.HealthReport`."""
-    share = health.effective_rank / health.num_dimensions
+    fraction = health.effective_rank / health.num_dimensions
     text = f"The features use {health.effective_rank:.0f} of {health.num_dimensions} dimensions"
-    if share < LOW_RANK:
+    if fraction < LOW_RANK:
         sentences = [
             f"{text}, which is few: they carry little information, as after a collapse, or with "
             "images that differ in little."

@@ -8,8 +8,9 @@ from keras_simclr import distribution
 from keras_simclr.callbacks.main_process import list_callbacks
 from keras_simclr.callbacks.run_state import RATE_CALLBACKS
 from keras_simclr.data.prepare import check_known_length
-from keras_simclr.keras_internals import has_schedule, name_publicly
+from keras_simclr.keras_internals import has_schedule, inner_optimizer, name_publicly
 from keras_simclr.losses import NTXentLoss
+from keras_simclr.training.step import StepRecorder
 
 NT_XENT_NAMES = ("nt_xent", "NTXentLoss")
 
@@ -19,11 +20,13 @@ class RecipeCompiler(keras.Model):
 
     def _init_compilation(self):
         self._contrastive_loss = None
+        self._recorder = StepRecorder()
         self._optimizer_is_auto = True
         self._is_planned = False
         self._compile_options: dict[str, Any] = {}
         self._optimized: tuple[int, ...] | None = None
         self._plan: tuple | None = None  # of the last `fit`
+        self.planned_epochs: int | None = None  # of the recipe that was last followed
 
     @distribution.run_in_scope
     def compile(
@@ -74,6 +77,7 @@ class RecipeCompiler(keras.Model):
             "jit_compile": jit_compile,
             "auto_scale_loss": auto_scale_loss,
         }
+        self._recorder = StepRecorder()
         self._optimizer_is_auto = isinstance(optimizer, str) and optimizer == "auto"
         self._is_planned = not self._optimizer_is_auto
         # A placeholder, which never takes a step, until `fit` creates the recipe's optimizer.
@@ -98,7 +102,7 @@ class RecipeCompiler(keras.Model):
         plan = (data.batch_size, epochs * steps, steps)
         optimizer = recipe.make_optimizer(*plan)
         # With mixed precision, Keras wraps the optimizer.
-        current: Any = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        current: Any = inner_optimizer(self.optimizer)
         same_kind = self._is_planned and isinstance(current, type(optimizer))
         if same_kind and self._optimized in (None, self._trainable_ids()):
             if self._plan != (recipe, plan) or not has_schedule(
@@ -110,6 +114,7 @@ class RecipeCompiler(keras.Model):
             self._compile_with(optimizer)
             self._is_planned = True
         self._plan = (recipe, plan)
+        self.plan_epochs(epochs)
         self.optimizer.iterations.assign(initial_epoch * steps)
         if verbose:
             print(recipe.describe(*plan, temperature=self.temperature))

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_simclr.callbacks.run_state import plain_config
-from keras_simclr.ops.digest import digest as digest
+from keras_simclr.ops.digest import digest
 
 CHANGEABLE = {"micro_batch_size"}  # settings that may change from one part of a run to the next
 

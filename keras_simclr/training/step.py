@@ -1,5 +1,6 @@
 """Train and test steps on views, wrapped around those of Keras."""
 
+import contextlib
 import functools
 import warnings
 from typing import Any, NamedTuple
@@ -10,7 +11,8 @@ from keras import ops
 from keras_simclr import distribution
 from keras_simclr.data.inspection import images_of
 from keras_simclr.keras_internals import calling, images_seen
-from keras_simclr.layers.views import draw_views, take_view_shard
+from keras_simclr.layers.views import draw_views, sample_views, take_view_shard
+from keras_simclr.ops.cuda_graph import RecordedStep, can_record
 from keras_simclr.ops.known_values import counting, known_value, on_host
 from keras_simclr.training.micro_batches import embed_micro_batches
 
@@ -25,13 +27,54 @@ class StepInputs(NamedTuple):
     step: Any
 
 
-def train_on_views(model, keras_step, args):
+class StepRecorder:
+    """Lets a GPU repeat the train steps of a model, unless that has failed before.
+
+    Attributes:
+        step: The `RecordedStep` of the training that runs, or None.
+    """
+
+    def __init__(self):
+        self.step: RecordedStep | None = None
+        self._has_failed = False
+
+    @contextlib.contextmanager
+    def recording(self, model):
+        """Let a GPU repeat the train steps in this context, if it can."""
+        if can_record() and not self._has_failed and _is_repeatable(model):
+            variables = model.variables + model.metrics_variables + model.optimizer.variables
+            self.step = RecordedStep(model.optimizer, variables)
+        try:
+            yield
+        finally:
+            if self.step is not None:
+                self._has_failed = self.step.failed
+                self.step.close()
+                self.step = None
+
+
+def _is_repeatable(model):
+    optimizer = model.optimizer
+    if not hasattr(optimizer, "learning_rate"):  # several optimizers
+        return False
+    reads_values = isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or (
+        optimizer.gradient_accumulation_steps or optimizer.ema_overwrite_frequency
+    )
+    return (
+        not getattr(model.augmenter, "draws_when_called", True)
+        and distribution.num_devices() == 1
+        and not (model.run_eagerly or model.jit_compile or model.micro_batch_size or reads_values)
+    )
+
+
+def train_on_views(model, keras_step, args, recorded=None):
     """Run Keras' `train_step` on views of each image in a batch.
 
     Args:
         model: The `SimCLR` model.
         keras_step: `super().train_step` of the model.
         args: Arguments that Keras passed to the step: (data,), or (state, data) on JAX.
+        recorded: The `RecordedStep` of this training. Defaults to None.
 
     Returns:
         The result of `keras_step`. A batch of one image is skipped, as there is no other image to
@@ -39,7 +82,7 @@ def train_on_views(model, keras_step, args):
     """
     iterations = model.optimizer.iterations
     with counting(iterations):
-        return _run(model, keras_step, args, iterations, 1)
+        return _run(model, keras_step, args, iterations, 1, recorded)
 
 
 def test_on_views(model, keras_step, args):
@@ -51,7 +94,7 @@ def test_on_views(model, keras_step, args):
     return _run(model, keras_step, args, images_seen(model), distribution.num_replicas())
 
 
-def embed_views(model, inputs, training):
+def embed_views(model, inputs, training, parameters=None):
     """Return z of the views of each image.
 
     Args:
@@ -59,6 +102,7 @@ def embed_views(model, inputs, training):
         inputs: `StepInputs` with N images.
         training: Whether this is a training step. In evaluation, other views are drawn, and the
             network runs in inference mode.
+        parameters: Those of the views. Defaults to drawing them.
 
     Returns:
         Embeddings of the K views of each image, of shape (N, K, D), float32.
@@ -78,6 +122,7 @@ def embed_views(model, inputs, training):
             shard_id=count * distribution.replica_id() + index,
             num_shards=count * distribution.num_replicas(),
             num_devices=num_devices,
+            parameters=parameters,
         )
         h = model.encoder(views, training=training)
         return ops.cast(model.projection_head(h, training=training), "float32")
@@ -92,7 +137,7 @@ def embed_views(model, inputs, training):
     return ops.reshape(ops.transpose(z, (1, 0, 3, 2, 4)), (-1, model.num_views, width))
 
 
-def _run(model, keras_step, args, counter, multiple):
+def _run(model, keras_step, args, counter, multiple, recorded=None):
     """Run a Keras step on the images of its data, at step number `multiple * counter`."""
     *state, data = args
     images = with_static_rank(images_of(data), model.encoder.input_shape[-1])
@@ -104,10 +149,22 @@ def _run(model, keras_step, args, counter, multiple):
     def step():
         with on_host():
             inputs = StepInputs(images, ops.convert_to_tensor(known_value(counter)) * multiple)
-        with calling(model, functools.partial(embed_views, model)):
+        if recorded is None:
+            return keras_step_on(inputs)
+        on_device = StepInputs(ops.convert_to_tensor(images), None)
+        return recorded(keras_step_on, on_device, _sample(model, inputs))
+
+    def keras_step_on(inputs, parameters=None):
+        with calling(model, functools.partial(embed_views, model, parameters=parameters)):
             return keras_step(*state, (inputs,))
 
     return _unless_single(model, images, state, step)
+
+
+def _sample(model, inputs):
+    images, step = inputs
+    count, *size = images.shape
+    return sample_views(model.augmenter, model.num_views * count, size, step)
 
 
 def with_static_rank(images, channels):

@@ -12,20 +12,16 @@ from keras_simclr.data.array_dataset import split_array
 from keras_simclr.data.epoch_dataset import weakly
 from keras_simclr.data.inspection import images_of, is_array
 from keras_simclr.data.padding import pad_batches, remove_padding
-from keras_simclr.data.prepare import (
-    prepare_evaluation_data,
-    prepare_training_data,
-)
-from keras_simclr.keras_internals import (
-    end_of_data_expected,
-    flatten_metrics,
-)
+from keras_simclr.data.prepare import prepare_evaluation_data, prepare_training_data
+from keras_simclr.keras_internals import end_of_data_expected, flatten_metrics
+from keras_simclr.ops.digest import digest
 from keras_simclr.ops.fast_layers import fast_layers
+from keras_simclr.ops.host_memory import freed_memory_kept
 from keras_simclr.ops.known_values import without_waiting
 from keras_simclr.training.compilation import RecipeCompiler, check_rate_callbacks
 from keras_simclr.training.gradient_norm import is_wanted
 from keras_simclr.training.metrics import LoggedMetrics
-from keras_simclr.training.run_settings import config_of, digest, run_settings
+from keras_simclr.training.run_settings import config_of, run_settings
 from keras_simclr.training.step import test_on_views, train_on_views, with_static_rank
 
 
@@ -33,11 +29,12 @@ class Trainer(RecipeCompiler, LoggedMetrics):
     """Base class of `SimCLR` that implements `fit`, `evaluate` and `predict`.
 
     It uses the attributes `encoder`, `projection_head`, `augmenter`, `value_range`,
-    `micro_batch_size`, `temperature` and `pretrained` of `SimCLR`, and its methods `sub_seed` and
-    `recipe`.
+    `micro_batch_size`, `temperature` and `pretrained` of `SimCLR`, and its methods `sub_seed`,
+    `recipe` and `plan_epochs`.
     """
 
     @distribution.run_in_scope
+    @freed_memory_kept()
     def fit(
         self,
         x: Any = None,
@@ -126,6 +123,7 @@ class Trainer(RecipeCompiler, LoggedMetrics):
                 distribution.training(self),
                 fast_layers(self),
                 without_waiting(self.optimizer),
+                self._recorder.recording(self),
                 end_of_data_expected(data.keras_steps),
                 self._gradient_norm.recording(self, is_wanted(callbacks)),
                 resumable(callbacks, run),
@@ -178,7 +176,7 @@ class Trainer(RecipeCompiler, LoggedMetrics):
                 '`train_on_batch` needs an optimizer. Received: "auto", which only `fit` can plan. '
                 "Call `compile(optimizer=...)` first."
             )
-        return train_on_views(self, super().train_step, args)
+        return train_on_views(self, super().train_step, args, self._recorder.step)
 
     def test_step(self, *args):
         """Evaluate views of each image in a batch, the same ones in every evaluation."""
@@ -191,6 +189,7 @@ class Trainer(RecipeCompiler, LoggedMetrics):
         return super().predict_step(*state, (images,))
 
     @distribution.run_in_scope
+    @freed_memory_kept()
     def evaluate(
         self,
         x: Any = None,
@@ -205,7 +204,7 @@ class Trainer(RecipeCompiler, LoggedMetrics):
     ) -> Any:
         """Return the loss and the metrics on images, with the same views in every call.
 
-        On several devices, images that do not fill a batch are dropped.
+        On several devices, an incomplete batch is dropped.
 
         Args:
             x: Images, as in `fit`.
@@ -244,6 +243,7 @@ class Trainer(RecipeCompiler, LoggedMetrics):
         return logs if return_dict else flatten_metrics(self, logs)
 
     @distribution.run_in_scope
+    @freed_memory_kept()
     def predict(
         self,
         x: Any,

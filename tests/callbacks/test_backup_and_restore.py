@@ -17,7 +17,7 @@ from keras_simclr import NTXentLoss, SimCLR, distribution
 from keras_simclr.callbacks import BackupAndRestore
 from keras_simclr.callbacks.resuming import adopted_seed
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1)).astype("uint8")
 STEPS = 5
@@ -126,6 +126,7 @@ RUNS = {
     "DataLoader": lambda: {"x": shuffled_loader()},
     "generator": lambda: {"x": drawn_by_numpy(), "steps_per_epoch": STEPS},
 }
+ON_EVERY_BACKEND = ("array", "micro-batches", "mixed precision")
 
 
 def train(folder, *callbacks, save_freq=1, epochs=3, run="array", dropout=True, seed=1, **changes):
@@ -155,7 +156,13 @@ def assert_same(found, expected):
     assert found[1:] == expected[1:]
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(run, marks=[pytest.mark.every_backend] * (run in ON_EVERY_BACKEND))
+        for run in RUNS
+    ],
+)
 def test_a_run_stopped_within_an_epoch_ends_like_one_that_was_not(run, tmp_path):
     straight = train(tmp_path / "straight", run=run)
     for step in (2, 4):
@@ -165,6 +172,7 @@ def test_a_run_stopped_within_an_epoch_ends_like_one_that_was_not(run, tmp_path)
     assert not (tmp_path / "stopped").exists()
 
 
+@pytest.mark.every_backend
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch runs steps one by one")
 def test_a_run_with_several_steps_per_execution_resumes(tmp_path, compiled):
     def one_run(folder, *callbacks):
@@ -232,6 +240,7 @@ def killed(name, folder):
     )
 
 
+@pytest.mark.every_backend
 def test_a_process_killed_at_any_moment_ends_like_one_that_was_not(tmp_path, compiled):
     straight = train(tmp_path / "straight")
     folder = tmp_path / "killed"
@@ -262,6 +271,7 @@ def test_ctrl_c_saves_a_backup_and_stops(tmp_path):
     assert_same(train(tmp_path / "stopped", save_freq="epoch"), straight)
 
 
+@pytest.mark.every_backend
 def test_fine_tuning_resumes_within_an_epoch(pretrained, labeled_images, tmp_path):
     images, labels = labeled_images
 
@@ -436,7 +446,7 @@ def test_a_signal_after_the_last_epoch_is_not_swallowed(tmp_path):
 def test_a_dataset_in_another_order_is_warned_of(tmp_path):
     with pytest.raises(Stopped):
         train(tmp_path, StopBefore(2), x=keras_dataset(IMAGES), batch_size=None)
-    with pytest.warns(UserWarning, match="sees other images than it would have seen"):
+    with pytest.warns(UserWarning, match="sees other images than the interrupted"):
         train(tmp_path, x=keras_dataset(IMAGES[::-1]), batch_size=None)
 
 
@@ -579,6 +589,7 @@ class Break(keras.callbacks.Callback):
             weight.assign(np.full(weight.shape, np.nan))
 
 
+@pytest.mark.every_backend
 def test_weights_that_are_not_finite_do_not_replace_a_backup(tmp_path):
     with pytest.raises(ArithmeticError, match="so they were not saved"):
         train(tmp_path, Break())

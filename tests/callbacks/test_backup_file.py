@@ -14,6 +14,8 @@ from keras_simclr.callbacks.backup_file import (
     write_backup,
 )
 
+pytestmark = pytest.mark.once
+
 ARRAYS = {
     "matrix": np.arange(12, dtype="float32").reshape(3, 4).T,
     "scalar": np.array(7, "int64"),
@@ -101,7 +103,7 @@ def test_a_small_file_that_unpacks_to_much_is_refused(path):
         read_record(path)
 
 
-def test_members_that_share_their_bytes_are_refused(path):
+def test_members_with_bytes_in_common_are_refused(path):
     crafted(path, {"record.json": b"0" * 1000, "a.npy": b""})
     data = path.read_bytes()
     length = (1000).to_bytes(4, "little")

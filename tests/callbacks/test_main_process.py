@@ -8,6 +8,8 @@ import pytest
 from keras_simclr import distribution
 from keras_simclr.callbacks.main_process import list_callbacks, main_process_callbacks
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def callbacks():

@@ -9,7 +9,7 @@ import pytest
 from keras_simclr.callbacks import BackupAndRestore, EmbeddingHealth, KNNMonitor
 from keras_simclr.evaluation import embedding_health, knn_accuracy
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
 
 @pytest.fixture
@@ -22,6 +22,7 @@ def fit(model, images, callbacks, epochs=2):
     return model.fit(images, epochs=epochs, verbose=0, callbacks=callbacks).history
 
 
+@pytest.mark.every_backend
 def test_knn_accuracy_is_that_of_the_features(knn, make_model, labeled_images):
     images, labels = labeled_images
     model = make_model()
@@ -32,6 +33,7 @@ def test_knn_accuracy_is_that_of_the_features(knn, make_model, labeled_images):
     assert history["knn_accuracy"][-1] == expected
 
 
+@pytest.mark.every_backend
 def test_health_is_that_of_the_features(make_model, labeled_images):
     images, _ = labeled_images
     model = make_model()
@@ -42,6 +44,7 @@ def test_health_is_that_of_the_features(make_model, labeled_images):
     assert {"dead_dimensions", "norm_spread"} <= set(history)
 
 
+@pytest.mark.every_backend
 def test_monitors_leave_training_unchanged(knn, make_model, labeled_images):
     images, _ = labeled_images
     without, monitored = make_model(), make_model()

@@ -8,7 +8,7 @@ from keras import layers, ops
 from keras_simclr import ProjectionHead, SimCLR, distribution
 from keras_simclr.callbacks import BackupAndRestore, ReplayStep
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
 BLACK, STEPS = 21, 5
 IMAGES = np.random.default_rng(0).integers(50, 200, (40, 8, 8, 1)).astype("uint8")
@@ -46,7 +46,7 @@ def train(layer=Log, epochs=2, callbacks=(), micro_batch_size=None, classify=Fal
     model = SimCLR(
         backbone,
         name="model",
-        projection_head=ProjectionHead(output_dim=4, batch_norm=False),
+        projection_head=ProjectionHead(4, output_dim=4, batch_norm=False),
         augmenter=layers.RandomFlip(seed=2, name="flip"),
         micro_batch_size=micro_batch_size,
         seed=1,
@@ -69,6 +69,7 @@ def test_the_error_names_the_step_and_the_epoch(compiled):
     assert "in step 3 of epoch 1." in error_of()
 
 
+@pytest.mark.every_backend
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="one step per execution")
 def test_the_error_names_the_step_if_executions_do_not_divide_the_epoch(compiled):
     model = train(epochs=0)
@@ -93,6 +94,7 @@ def test_the_error_names_the_step_if_a_later_loss_is_finite_again(monkeypatch):
         model.fit(IMAGES, **options)
 
 
+@pytest.mark.every_backend
 def test_the_replayed_step_names_the_first_layer(capsys, compiled):
     said = error_of(callbacks=[ReplayStep(epoch=1, step=3)])
     assert "Step 3 of epoch 1, replayed: the loss is nan, the learning rate 0.01" in said
@@ -127,6 +129,7 @@ def test_a_step_in_which_all_is_finite_says_so_and_ends_the_run():
     assert "All outputs and gradients are finite" in error_of(callbacks=[ReplayStep(1, 2)])
 
 
+@pytest.mark.every_backend
 def test_a_step_is_replayed_in_micro_batches():
     said = error_of(callbacks=[ReplayStep(1, 3)], micro_batch_size=4)
     assert "that is not finite is that of the layer" in said and "special'" in said

@@ -12,6 +12,8 @@ from keras_simclr.callbacks import WarnOnCollapse
 from keras_simclr.callbacks.warn_on_collapse import Window, _views_differ
 from keras_simclr.optimizers import warmup_cosine
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def images():
@@ -61,6 +63,7 @@ def test_epochs_may_be_shorter_than_a_look(make_model, images):
         fit(make_model(), images, keras.optimizers.SGD(1e4), steps=60, epochs=12)
 
 
+@pytest.mark.every_backend
 def test_a_model_that_has_collapsed_is_warned_of_in_200_steps(make_model, images):
     dead = keras.layers.Dense(8, kernel_initializer="zeros", use_bias=False)
     model = make_model()
@@ -83,6 +86,7 @@ def test_a_healthy_run_is_not_warned_of(name, batch_size, make_model, images):
     fit(make_model(), images, HEALTHY[name](), batch_size=batch_size)  # a warning is an error
 
 
+@pytest.mark.every_backend
 def test_the_check_of_the_views_leaves_random_states_alone(make_model, images):
     model = make_model(augmenter=layers.GaussianNoise(0.9, seed=3))
     model.build((None, 16, 16, 3))
@@ -111,7 +115,7 @@ def window(accuracy, relative_loss, images=128):
     return Window(relative_loss * np.log(2 * images - 1), accuracy, relative_loss)
 
 
-def test_a_collapse_in_the_middle_is_told_from_standing_still(monkeypatch):
+def test_a_collapse_in_the_middle_is_distinguished_from_standing_still(monkeypatch):
     good, bad = window(0.4, 0.6), window(0.0, 1.0)
     (text,) = judge(good, good, good, bad, bad, bad, monkeypatch=monkeypatch)
     assert "has collapsed" in text and "was 40.0% before" in text and "now 0.5" in text

@@ -45,7 +45,7 @@ def test_names_with_special_characters_are_downloaded(bucket, put, tmp_path):
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/evil", "C:/evil", "a\\..\\..\\evil"])
 def test_a_name_that_leads_outside_is_refused_before_any_download(bucket, put, name, tmp_path):
     put(f"net/saved_model/{name}", b"evil")
-    with pytest.raises(ValueError, match="must be inside of its folder"):
+    with pytest.raises(ValueError, match="must be inside its folder"):
         download_files(list_folder(URL), tmp_path / "net")
     assert list(tmp_path.iterdir()) == []
 

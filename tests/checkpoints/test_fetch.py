@@ -204,9 +204,16 @@ def test_a_checkpoint_that_was_unpacked_by_hand_is_used(archive, server, cache):
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../../evil"])
 def test_a_zip_archive_that_leads_outside_is_refused(archive, server, cache, name):
     server.files["/ResNet50_1x.zip"] = zip_of(**{"model.index": b"index", name: b"evil"})
-    with pytest.raises(ValueError, match="must be inside of its folder"):
+    with pytest.raises(ValueError, match="must be inside its folder"):
         fetch(archive)
     assert files_in(cache) == ["presets/net.lock", "presets/net/ResNet50_1x.zip"]
+
+
+def test_a_zip_archive_without_a_checkpoint_is_refused(archive, server):
+    server.files["/ResNet50_1x.zip"] = zip_of(**{"weights.h5": CONTENT})
+    for _ in range(2):
+        with pytest.raises(ValueError, match="must contain a checkpoint.*Received: http"):
+            fetch(archive)
 
 
 @pytest.mark.parametrize("kept", [100, 3000])
@@ -247,7 +254,7 @@ def test_a_file_that_is_gone_is_refused(folder_of_bucket):
         fetch(folder_of_bucket)
 
 
-def test_of_a_file_without_a_checksum_size_and_checksum_are_recorded(server, cache, capsys):
+def test_size_and_checksum_of_a_file_without_a_checksum_are_recorded(server, cache, capsys):
     path = fetch(published(f"{server.root}/file", format="PyTorch"))
     (record,) = json.loads(path.with_name("download.json").read_text())["files"].values()
     assert record == {"size": 0, "checksum": f"sha256:{hashlib.sha256(b'').hexdigest()}"}
@@ -299,7 +306,7 @@ def touch(folder, *names):
         (folder / name).touch()
 
 
-def test_the_only_file_of_weights_of_a_repository_is_found(tmp_path):
+def test_the_only_weights_file_of_a_repository_is_found(tmp_path):
     touch(tmp_path, "README.md", "config.json", "weights/resnet50-1x.pth")
     assert only_checkpoint(tmp_path) == tmp_path / "weights" / "resnet50-1x.pth"
 
@@ -316,21 +323,21 @@ def test_a_repository_that_is_a_model_is_a_folder(name, tmp_path):
 
 
 @pytest.mark.parametrize("names", [(), ("a.pth", "b.pth")])
-def test_of_no_or_several_files_of_weights_none_is_chosen(names, tmp_path):
+def test_several_weights_files_or_none_are_refused(names, tmp_path):
     touch(tmp_path, "README.md", *names)
-    with pytest.raises(ValueError, match=r"must have one file of weights. Received: \["):
+    with pytest.raises(ValueError, match=r"must have exactly one weights file. Received: \["):
         only_checkpoint(tmp_path)
 
 
 def test_a_name_that_leads_out_of_the_cache_is_refused(server, cache):
     facts = {"format": "PyTorch", "source": "here", "license": "MIT", "depth": 18}
-    with pytest.raises(ValueError, match="must be inside of its folder. Received: '../../evil'"):
+    with pytest.raises(ValueError, match="must be inside its folder. Received: '../../evil'"):
         fetch(PublishedModel("../../evil", f"{server.root}/file", **facts))
     assert server.log == []
 
 
 def test_a_url_that_leads_out_of_the_cache_is_refused(server, cache):
-    with pytest.raises(ValueError, match="must be inside of its folder. Received: '../evil'"):
+    with pytest.raises(ValueError, match="must be inside its folder. Received: '../evil'"):
         fetch(published(f"{server.root}/..%2Fevil", format="PyTorch"))
     assert server.log == []
 

@@ -61,7 +61,7 @@ def test_a_file_of_the_hub_is_downloaded(fetched):
     assert path.endswith("resnet50-1x.pth") and content.encode() == FILES["resnet50-1x.pth"]
 
 
-def test_of_a_repository_the_file_of_weights_is_used(fetched):
+def test_the_weights_file_of_a_repository_is_used(fetched):
     path, content = fetched[1]
     assert path.endswith("resnet50-1x.pth") and content.encode() == FILES["resnet50-1x.pth"]
 

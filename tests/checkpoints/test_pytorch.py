@@ -58,11 +58,19 @@ def test_safetensors_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.json", "ResNet50_1x/model.ckpt-225206.index"])
-def test_another_zip_archive_is_told_from_a_damaged_file(name, tmp_path):
+def test_another_zip_archive_is_distinguished_from_a_damaged_file(name, tmp_path):
     with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
         archive.writestr(name, b"content")
     with pytest.raises(ValueError, match=f"must be one of `torch.save`. Received: .*'{name}'"):
         load_arrays(tmp_path / "model.zip")
+
+
+def test_an_archive_that_python_cannot_read_is_left_to_pytorch(tmp_path):
+    path = saved({"fc.bias": WEIGHT}, tmp_path)
+    content = path.read_bytes()
+    entry = content.rindex(b"PK\x01\x02")  # of the central directory
+    path.write_bytes(content[: entry + 6] + b"\x40" + content[entry + 7 :])  # version 6.4
+    assert list(load_arrays(path)) == ["fc.bias"]
 
 
 class RunsCode:

@@ -4,6 +4,8 @@ import tensorflow as tf
 
 from keras_simclr.checkpoints import load_arrays
 
+pytestmark = pytest.mark.once
+
 ARRAYS = {
     "base_model/conv2d/kernel": np.arange(12, dtype="float32").reshape(3, 4),
     "base_model/conv2d/kernel/Momentum": np.ones((3, 4), "float32"),

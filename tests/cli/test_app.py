@@ -23,7 +23,7 @@ import keras_simclr.models.simclr
 from keras_simclr.cli.app import app
 from keras_simclr.cli.pretraining import choose_settings
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
 NAMES = ["two words.png", "Ärger 猫.png", "line\nbreak.png", *(f"{i}.png" for i in range(29))]
 
@@ -79,6 +79,7 @@ def classifier(run, images, tmp_path_factory):
     return out
 
 
+@pytest.mark.every_backend
 def test_a_run_has_all_its_files_and_no_backup(run):
     names = "config.yaml encoder.keras history.csv history.png model.keras views.png"
     assert sorted(os.listdir(run)) == names.split()
@@ -175,6 +176,7 @@ def test_a_file_that_is_no_config_is_wrong_usage(tmp_path, text):
     assert done.exit_code == 2 and "a.yaml" in done.stderr
 
 
+@pytest.mark.every_backend
 def test_images_are_classified_with_their_names(classifier, images, tmp_path):
     result = result_of("predict", classifier, images, "--out", tmp_path / "new" / "p.csv")
     with open(tmp_path / "new" / "p.csv", newline="", encoding="utf-8") as file:
@@ -243,6 +245,7 @@ def test_features_in_an_unknown_format_are_refused_before_any_work(run, images, 
     assert done.exit_code == 1 and "'.parquet', '.npy', '.csv'" in done.stderr
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("with_test", [False, True])
 def test_features_are_evaluated(run, images, with_test):
     options = ["--test", images] if with_test else []

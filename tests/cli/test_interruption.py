@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.once
+
 NARROW = "resnet10_0.125x"
 
 

@@ -2,13 +2,15 @@ import pytest
 
 from keras_simclr.cli.reporting import describe, in_words, show
 
+pytestmark = pytest.mark.once
+
 
 def test_a_missing_backend_is_named_with_the_cure():
     error = ModuleNotFoundError("No module named 'jax'", name="jax")
     assert "KERAS_BACKEND" in describe(error) and "keras-simclr[jax]" in describe(error)
 
 
-def test_of_an_error_within_tensorflow_only_the_cause_is_said():
+def test_only_the_cause_of_an_error_within_tensorflow_is_printed():
     text = (
         "ValueError: A. B.\nTraceback (most recent call last):\n  x\nValueError: A. B.\n\n\t[[x]]"
     )
@@ -19,7 +21,7 @@ def test_a_file_is_named():
     assert describe(FileNotFoundError(2, "No such file", "a.csv")) == "No such file: 'a.csv'"
 
 
-def test_an_error_without_words_has_its_name():
+def test_an_error_without_a_message_has_its_name():
     assert describe(MemoryError()) == "MemoryError"
 
 

@@ -50,7 +50,7 @@ def new_model():
     )
     augmenter = SimCLRAugmenter(image_size=8, custom=[RandomRotate90(seed=1)], seed=2)
     model = SimCLR(
-        backbone, projection_head=ProjectionHead(output_dim=4), augmenter=augmenter, seed=1
+        backbone, projection_head=ProjectionHead(4, output_dim=4), augmenter=augmenter, seed=1
     )
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss=NTXentLoss(0.2))
     return model

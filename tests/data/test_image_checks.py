@@ -6,6 +6,8 @@ import pytest
 
 from keras_simclr.data.image_checks import check_images
 
+pytestmark = pytest.mark.once
+
 GOOD = np.random.default_rng(0).uniform(0, 255, size=(8, 12, 12, 3)).astype("float32")
 
 
@@ -42,6 +44,7 @@ BAD = {
 }
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("case", BAD)
 def test_fit_refuses_images_that_are(case, make_model):
     images, message = BAD[case]
@@ -113,6 +116,7 @@ def test_the_error_for_an_unbatched_dataset_says_to_batch_it(make_model):
         make_model().fit(tf.data.Dataset.from_tensor_slices(GOOD))
 
 
+@pytest.mark.every_backend
 def test_images_of_the_other_byte_order_can_be_trained_on(make_model):
     losses = [
         make_model(value_range=(0, 1)).fit((GOOD / 255).astype(dtype), verbose=0).history["loss"]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_simclr.datasets import image_folder
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
 
 def save(path, value, size=(10, 10)):
@@ -182,6 +182,7 @@ def test_one_image_is_refused_by_fit_with_a_reason(tmp_path, make_model):
         make_model().fit(load(tmp_path), verbose=0)
 
 
+@pytest.mark.every_backend
 def test_fit_shuffles_like_an_array_of_the_same_images(folder, make_model):
     dataset = load(folder, batch_size=4)
     arrays = np.concatenate([dataset[i][0] for i in range(3)])
@@ -192,6 +193,7 @@ def test_fit_shuffles_like_an_array_of_the_same_images(folder, make_model):
     assert histories[0] == histories[1]
 
 
+@pytest.mark.every_backend
 def test_fine_tuning_is_that_on_arrays(folder, pretrained):
     dataset = load(folder, batch_size=4)
     arrays = np.concatenate([dataset[i][0] for i in range(3)]), dataset.labels
@@ -202,6 +204,7 @@ def test_fine_tuning_is_that_on_arrays(folder, pretrained):
         np.testing.assert_array_equal(weight, its_weight)
 
 
+@pytest.mark.every_backend
 def test_rows_of_predict_are_in_the_order_of_the_files(folder, pretrained):
     (folder / "dog" / "07.png").write_bytes(b"")
     with warnings.catch_warnings():
@@ -245,7 +248,7 @@ def test_deep_pngs_are_shown_on_white(tmp_path, channels):
 def test_without_imagecodecs_it_is_said_what_deep_pngs_lose(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(np.full((8, 8, 3), 1000, "uint16")))
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
-    with pytest.warns(UserWarning, match=r"lower ones are lost.*keras-simclr\[tiff\]"):
+    with pytest.warns(UserWarning, match=r"lower bits are lost.*keras-simclr\[tiff\]"):
         assert load(tmp_path)[0][0].dtype == "uint8"
 
 
@@ -270,6 +273,7 @@ def test_fine_tuning_without_labels_is_refused(folder, pretrained):
         pretrained.fine_tune(load(folder, labels=None))
 
 
+@pytest.mark.every_backend
 def test_other_keras_models_take_a_folder(folder, backbone):
     model = keras.Sequential([backbone, keras.layers.GlobalMaxPool2D(), keras.layers.Dense(2)])
     model.compile("sgd", "sparse_categorical_crossentropy")

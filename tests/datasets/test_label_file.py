@@ -35,7 +35,7 @@ def test_absolute_paths_are_taken_as_they_are(root):
     assert labels(root, f"{root / 'a.jpg'},cat\n") == {"a.jpg": "cat"}
 
 
-def test_a_row_may_be_there_twice(root):
+def test_a_row_may_occur_twice(root):
     assert labels(root, "a.jpg,cat\n./a.jpg,cat\n") == {"a.jpg": "cat"}
 
 

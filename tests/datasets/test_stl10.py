@@ -190,7 +190,7 @@ def test_a_deleted_file_is_downloaded_again(published, tmp_path):
     assert load_stl10("test", **published)[0].shape == (10, 96, 96, 3)
 
 
-def test_two_that_download_into_one_folder_at_once_share_one_download(published, server):
+def test_two_processes_that_download_into_one_folder_download_once(published, server):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         loading = [pool.submit(load_stl10, split, **published) for split in ("train", "test")]
     assert [len(future.result()[0]) for future in loading] == [20, 10]

@@ -81,7 +81,7 @@ def logs(name):
 
 
 class CopyOfSecondEpoch(keras.callbacks.Callback):
-    """Keep a copy of a backup, from which another run can go on."""
+    """Keep a copy of a backup, from which another run can resume."""
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 2 and PROCESS == 0:

@@ -21,7 +21,7 @@ def model_of(batch_norm=True, seed=1, **arguments):
             layers.Activation("tanh"),
         ]
     )
-    head = ProjectionHead(output_dim=8, batch_norm=batch_norm)
+    head = ProjectionHead(8, output_dim=8, batch_norm=batch_norm)
     model = SimCLR(backbone, projection_head=head, seed=seed, **arguments)
     model.build((None, SIZE, SIZE, 3))
     return model

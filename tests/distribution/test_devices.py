@@ -1,5 +1,6 @@
 """Runs on 2 and 4 devices against the same run on one."""
 
+import functools
 import json
 import os
 import subprocess
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 PROGRAM = Path(__file__).parent / "program.py"
+
+for_each_number = pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.once)])
 
 
 def launched(folder, devices):
@@ -33,17 +36,17 @@ def launched(folder, devices):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    return {devices: launched(folder, devices) for devices in (1, 2, 4)}
+    return functools.cache(lambda devices: launched(folder, devices))
 
 
 @pytest.fixture
 def one(runs):
-    return runs[1][0]
+    return runs(1)[0]
 
 
 @pytest.fixture
 def two(runs):
-    return runs[2][0]
+    return runs(2)[0]
 
 
 def largest_difference(found, expected, kind):
@@ -55,28 +58,28 @@ def largest_difference(found, expected, kind):
     )
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@for_each_number
 def test_the_loss_and_the_logs_agree_with_one_device(devices, runs, one):
-    found = runs[devices][0]
+    found = runs(devices)[0]
     for name in ("loss", "relative_loss", "contrastive_accuracy", "gradient_norm"):
         assert found[name] == pytest.approx(one[name], rel=1e-5), name
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@for_each_number
 def test_the_gradient_of_every_variable_agrees_with_one_device(devices, runs, one):
-    assert largest_difference(runs[devices][0], one, "gradient") < 1e-3
+    assert largest_difference(runs(devices)[0], one, "gradient") < 1e-3
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@for_each_number
 def test_moving_statistics_agree_with_one_device(devices, runs, one):
     """To 1e-5 of a value, or of the unit of what is normalized where the value is nearly 0."""
     for name in (name for name in one if name.startswith("statistic")):
-        np.testing.assert_allclose(runs[devices][0][name], one[name], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(runs(devices)[0][name], one[name], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@for_each_number
 def test_views_are_the_same_where_a_device_has_no_multiple_of_16_images(devices, runs, one):
-    found = runs[devices][0]
+    found = runs(devices)[0]
     assert found["odd_loss"] == pytest.approx(one["odd_loss"], rel=1e-5)
     assert largest_difference(found, one, "odd_gradient") < 1e-3
 
@@ -160,16 +163,16 @@ REFUSED = {
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_unsupported_use_of_devices_is_refused(what, runs):
-    assert REFUSED[what] in runs[2][1][what]
+    assert REFUSED[what] in runs(2)[1][what]
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="processes are there before")
 def test_a_model_created_before_the_devices_is_refused(runs):
-    assert "must be created within `strategy.scope()`" in runs[2][1]["created before"] or (
-        "was created before the distribution" in runs[2][1]["created before"]
+    assert "must be created within `strategy.scope()`" in runs(2)[1]["created before"] or (
+        "was created before the distribution" in runs(2)[1]["created before"]
     )
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="one process has all the data")
 def test_processes_with_different_data_are_refused(runs):
-    assert "Every process must be given the same data" in runs[2][1]["data"]
+    assert "Every process must be given the same data" in runs(2)[1]["data"]

@@ -6,6 +6,8 @@ from scipy.special import hyp0f1
 
 from keras_simclr.evaluation import embedding_health, health
 
+pytestmark = pytest.mark.once
+
 
 def on_sphere(rng, count, dimensions):
     rows = rng.normal(size=(count, dimensions))
@@ -35,9 +37,9 @@ def test_orthogonal_features_have_their_number_as_rank():
 
 def test_the_rank_is_that_of_the_singular_values(rng):
     rows = rng.normal(size=(40, 8)) * np.geomspace(1, 1e-3, 8)
-    shares = np.linalg.svd(rows, compute_uv=False)
-    shares /= shares.sum()
-    expected = math.exp(-np.sum(shares * np.log(shares)))
+    fractions = np.linalg.svd(rows, compute_uv=False)
+    fractions /= fractions.sum()
+    expected = math.exp(-np.sum(fractions * np.log(fractions)))
     assert embedding_health(rows).effective_rank == pytest.approx(expected, rel=1e-5)
 
 

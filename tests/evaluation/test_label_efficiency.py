@@ -8,7 +8,7 @@ from keras import layers
 from keras_simclr.evaluation import label_efficiency, linear_probe
 from keras_simclr.plotting import plot_label_efficiency
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 SHORT = {"steps": 2, "batch_size": 8}
 
 
@@ -59,6 +59,7 @@ def test_draws_are_balanced_and_repeatable(features):
     assert other.accuracies != one.accuracies
 
 
+@pytest.mark.every_backend
 def test_a_model_is_compared_by_all_methods(pretrained, images, capsys):
     before = [np.array(w) for w in pretrained.get_weights()]
     result = label_efficiency(pretrained, *images, labels=(2,), draws=2, verbose=1, **SHORT)

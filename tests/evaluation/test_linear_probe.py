@@ -9,6 +9,8 @@ from sklearn.preprocessing import StandardScaler
 
 from keras_simclr.evaluation import linear_probe
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def data(rng):

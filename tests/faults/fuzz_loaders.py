@@ -172,8 +172,9 @@ def edited(content, edits):
 
 def places(value, path=()):
     """Return the paths of all values inside a JSON value."""
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, part in items if isinstance(value, (dict, list)) else ():
+    if not isinstance(value, (dict, list)):
+        return
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value):
         yield (*path, key)
         yield from places(part, (*path, key))
 

@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=torch python tests/faults/kill_runs.py [KILLS]
 
-Each run is killed up to ten times. Every other kill is meant to fall while a backup is written.
+Each run is killed up to ten times. About half of the kills fall while a backup is written.
 """
 
 import collections
@@ -71,7 +71,7 @@ def same(result, expected):
 
 
 def prepare(root):
-    """Set what the processes share: what they import, and what JAX has compiled."""
+    """Set what all processes have in common: what they import, and what JAX has compiled."""
     os.environ["PYTHONPATH"] = os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")])
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(root / "compiled")
@@ -90,8 +90,9 @@ def main(kills):
         start(root / "straight", root / "straight.npz").join()
         while moments.total() < kills:
             run = root / str(len(ends))
-            for number in range(min(KILLS_PER_RUN, kills - moments.total())):
-                moment = kill_once(run, f"{run}.npz", rng, while_writing=number % 2)
+            for _ in range(min(KILLS_PER_RUN, kills - moments.total())):
+                rarer = moments["while writing"] < moments["within an epoch"]
+                moment = kill_once(run, f"{run}.npz", rng, while_writing=rarer)
                 if moment is None:
                     break
                 moments[moment] += 1

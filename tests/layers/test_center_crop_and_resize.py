@@ -91,6 +91,7 @@ def test_the_box_has_at_least_one_pixel(images, arguments):
     assert np.isfinite(found).all()
 
 
+@pytest.mark.once
 @settings(max_examples=2, deadline=None, derandomize=True)
 @given(
     size=st.tuples(st.integers(12, 40), st.integers(12, 40)),

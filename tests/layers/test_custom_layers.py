@@ -33,7 +33,13 @@ CUSTOM = {
 }
 
 
-@pytest.mark.parametrize("kind", CUSTOM)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.once] * (kind not in ("noise", "solarize")))
+        for kind in CUSTOM
+    ],
+)
 def test_custom_layers_change_each_view_after_the_papers_transforms(kind, images):
     copies = np.repeat(images[:1], 32, axis=0)
     upper = 1 if kind == "noise" else 255

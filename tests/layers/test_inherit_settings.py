@@ -15,6 +15,8 @@ from keras_simclr.layers import (
 )
 from keras_simclr.layers.inherit_settings import inherit_settings
 
+pytestmark = pytest.mark.once
+
 MAKE = {
     "crop": RandomResizedCrop,
     "color distortion": RandomColorDistortion,

@@ -273,6 +273,7 @@ def test_a_wrong_argument_raises(arguments, received):
         RandomColorDistortion(**arguments)
 
 
+@pytest.mark.once
 @settings(max_examples=3, deadline=None, derandomize=True)
 @given(
     size=st.tuples(st.integers(1, 12), st.integers(1, 12)),

@@ -187,6 +187,7 @@ def test_a_wrong_argument_raises(arguments, received):
         RandomGaussianBlur(**arguments)
 
 
+@pytest.mark.once
 @settings(max_examples=4, deadline=None, derandomize=True)
 @given(
     size=st.tuples(st.integers(1, 64), st.integers(1, 30)),

@@ -70,6 +70,7 @@ def test_a_wrong_probability_raises(factor):
         RandomGrayscale(factor)
 
 
+@pytest.mark.once
 @settings(max_examples=4, deadline=None, derandomize=True)
 @given(
     size=st.tuples(st.integers(1, 12), st.integers(1, 12)),

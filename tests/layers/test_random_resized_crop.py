@@ -266,6 +266,7 @@ def test_images_too_small_to_be_cropped_raise():
         RandomResizedCrop(8)(np.zeros((1, 3, 8, 3), "uint8"))
 
 
+@pytest.mark.once
 @settings(max_examples=4, deadline=None, derandomize=True)
 @given(
     data=st.data(),

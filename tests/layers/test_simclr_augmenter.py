@@ -215,6 +215,7 @@ def test_one_augmenter_has_a_strength_for_each_size():
     assert small.blur is None and large.blur is not None
 
 
+@pytest.mark.once
 @settings(max_examples=3, deadline=None, derandomize=True)
 @given(
     size=st.tuples(st.integers(4, 48), st.integers(4, 48)),

@@ -10,6 +10,10 @@ from keras_simclr.losses import NTXentLoss, contrastive_accuracy, nt_xent
 PAIRS, DIMENSIONS = 13, 6
 
 
+def once(chunk_size):
+    return pytest.param(chunk_size, marks=pytest.mark.once)
+
+
 def dense(z, temperature, weights=1.0, decoupled=False):
     """Compute the weighted sum of the losses of the pairs from all logits at once."""
     z = ops.normalize(z, axis=-1)
@@ -41,7 +45,7 @@ def z(rng):
     return rng.normal(size=(2 * PAIRS, DIMENSIONS)).astype("float32")
 
 
-@pytest.mark.parametrize("chunk_size", [1, 5, 13, 26, 100, None, "auto"])
+@pytest.mark.parametrize("chunk_size", [5, None, "auto", *map(once, (1, 13, 26, 100))])
 def test_loss_and_gradient_are_those_of_the_dense_form(chunk_size, z, gradient):
     loss = NTXentLoss(0.2, chunk_size=chunk_size)
     in_chunks = compiled(lambda z: loss(*ops.split(z, 2)))
@@ -51,7 +55,7 @@ def test_loss_and_gradient_are_those_of_the_dense_form(chunk_size, z, gradient):
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("chunk_size", [1, 5, None, "auto"])
+@pytest.mark.parametrize("chunk_size", [5, None, *map(once, (1, "auto"))])
 @pytest.mark.parametrize("temperature", [0.02, 0.5])
 def test_the_decoupled_loss_and_its_gradient_are_those_of_the_dense_form(
     chunk_size, temperature, z, gradient

@@ -135,16 +135,24 @@ def empty_arrays(variables, layout):
 # The golden networks
 
 
-def drawn(name, shape):
-    """Draw a weight by the rule of the reference, which stores none."""
+def drawn(name, shape, steps=None):
+    """Draw a weight by the rule of the reference, which stores none.
+
+    Args:
+        name: Name of the variable.
+        shape: Its shape.
+        steps: Steps per standard deviation to which kernels were rounded, or None.
+    """
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    match name.split("/")[-1]:
-        case "gamma:0":
+    match name.split("/")[-1].removesuffix(":0"):
+        case "gamma":
             return 1 + 0.1 * rng.standard_normal(shape)
-        case "moving_variance:0":
+        case "moving_variance":
             return 1 + 0.2 * rng.random(shape)
-        case "kernel:0":
-            return rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[:-1]))
+        case "kernel":
+            values = rng.standard_normal(shape)
+            values = np.round(values * steps) / steps if steps else values
+            return values * np.sqrt(2 / np.prod(shape[:-1]))
         case _:
             return 0.1 * rng.standard_normal(shape)
 
@@ -231,7 +239,7 @@ def write_saved_model(arrays, folder, keys="numbers"):
 
 
 def tree(leaves, node):
-    """Return nested objects with the attributes, and lists, that the names of `leaves` tell."""
+    """Return nested objects with the attributes, and lists, that the names of `leaves` describe."""
     if list(leaves) == [""]:
         return leaves[""]
     children = {}

@@ -7,7 +7,7 @@ from keras_simclr import ResNet, SimCLR
 from keras_simclr.models.copying import copy_model, new_model_like
 from keras_simclr.models.encoder import build_encoder
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 12, 12, 3), dtype="uint8")
 
@@ -80,6 +80,7 @@ def test_code_of_others_is_not_restored_when_layers_are_copied():
         new_model_like(model, seed=0)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("frozen", [0, 1])
 def test_a_copy_keeps_the_flags_of_each_layer(frozen):
     dense = [layers.Dense(2), layers.Dense(2)]

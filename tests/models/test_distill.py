@@ -7,13 +7,13 @@ from keras_simclr import SimCLR
 from keras_simclr.datasets import load_digits
 from keras_simclr.models.distill import SoftLabels, distill
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 QUICK = {"epochs": 1, "verbose": 0, "seed": 0, "augmenter": None}
 
 
 @pytest.fixture(scope="module")
 def teacher(pretrained, labeled_images):
-    return pretrained.fine_tune(*labeled_images, epochs=1, verbose=0)
+    return pretrained.fine_tune(*labeled_images, augmenter=None, epochs=5, verbose=0)
 
 
 def weights_of(model):
@@ -40,6 +40,7 @@ def numpy_loss(teacher, student, temperature):
     return np.mean(losses)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
 def test_the_loss_is_that_of_the_paper(temperature, rng):
     teacher, student = rng.normal(size=(2, 6, 5)).astype("float32")
@@ -48,6 +49,7 @@ def test_the_loss_is_that_of_the_paper(temperature, rng):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(found), expected, rtol=1e-5)
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_the_student_learns_what_the_teacher_predicts(teacher, labeled_images):
     images, _ = labeled_images
@@ -55,7 +57,8 @@ def test_the_student_learns_what_the_teacher_predicts(teacher, labeled_images):
     options = {**QUICK, "epochs": 100, "batch_size": 24, "optimizer": adam, "temperature": 1.0}
     student = distill(teacher, images, **options)
     expected, found = (m.predict(images, verbose=0) for m in (teacher, student))
-    assert np.mean(expected.argmax(1) == found.argmax(1)) > 0.9
+    explained = 1 - np.var(found - expected) / np.var(expected)
+    assert explained > 0.8
     assert student.history.history["loss"][-1] < student.history.history["loss"][0]
 
 
@@ -110,6 +113,13 @@ def test_the_student_is_an_ordinary_compiled_model(teacher, labeled_images, tmp_
         student.predict(labeled_images[0], verbose=0),
         rtol=1e-5,
     )
+
+
+@pytest.mark.every_backend
+def test_the_student_is_saved_for_every_backend(teacher, labeled_images):
+    config = distill(teacher, labeled_images[0], optimizer="sgd", **QUICK).get_compile_config()
+    assert config["jit_compile"] == "auto"
+    assert config["optimizer"]["module"] == "keras.optimizers"
 
 
 def test_a_simclr_model_gives_the_student_its_encoder(pretrained, teacher, labeled_images):

@@ -6,7 +6,10 @@ from keras import layers
 from keras_simclr import ResNet, SimCLR
 from keras_simclr.models.encoder import build_encoder
 
+pytestmark = pytest.mark.once
 
+
+@pytest.mark.every_backend
 def test_a_resnet_of_this_package_receives_images_in_0_1():
     encoder = build_encoder(ResNet(18), (16, 16, 3), (-1, 1))
     scaled = keras.Model(encoder.input, encoder.get_layer("to_unit_range").output)
@@ -36,6 +39,7 @@ def test_any_other_backbone_receives_unchanged_images():
     np.testing.assert_allclose(encoder.predict(images, verbose=0), np.full((2, 3), 200))
 
 
+@pytest.mark.every_backend
 def test_a_feature_map_is_averaged():
     encoder = build_encoder(layers.Identity(), (2, 2, 1), (0, 255))
     images = np.arange(4.0).reshape(1, 2, 2, 1)
@@ -79,6 +83,7 @@ def fit_once(backbone, size=32):
     assert np.isfinite(model.predict(images, verbose=0)).all()
 
 
+@pytest.mark.every_backend
 @pytest.mark.extras
 @pytest.mark.filterwarnings("ignore")
 def test_a_generic_keras_cv_backbone_is_trained():
@@ -94,6 +99,7 @@ def test_a_generic_keras_cv_backbone_is_trained():
     )
 
 
+@pytest.mark.every_backend
 @pytest.mark.extras
 @pytest.mark.filterwarnings("ignore")
 def test_a_keras_hub_resnet_is_trained():
@@ -111,6 +117,7 @@ def test_a_keras_hub_resnet_is_trained():
     )
 
 
+@pytest.mark.every_backend
 @pytest.mark.extras
 @pytest.mark.filterwarnings("ignore")
 def test_a_keras_hub_vit_is_trained_by_its_class_token():

@@ -171,8 +171,9 @@ def test_the_range_of_a_resnet_is_found_in_its_encoder(file):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-def test_a_signature_gives_another_dtype_and_size(pretrained, file):
-    spec = keras.InputSpec(shape=(None, 14, 10, 3), dtype="float32")
+@pytest.mark.parametrize("dtype", ["float32", None])  # the default of `keras.Input`
+def test_a_signature_gives_another_dtype_and_size(dtype, pretrained, file):
+    spec = keras.InputSpec(shape=(None, 14, 10, 3), dtype=dtype)
     pretrained.export(file, AVAILABLE, verbose=False, input_signature=[spec])
     images = np.random.default_rng(0).uniform(0, 255, (2, 14, 10, 3)).astype("float32")
     expected = pretrained.predict(images, verbose=0)
@@ -214,6 +215,11 @@ REFUSED = {
         {"input_signature": keras.InputSpec(shape=(None, 12, 12, 1), dtype="uint8")},
         "do not fit the model",
     ),
+    "a shape as the signature": (
+        {"input_signature": (None, 12, 12, 3)},
+        "`keras.InputSpec` with a",
+    ),
+    "no shape": ({"input_signature": keras.InputSpec(ndim=4)}, "`keras.InputSpec` with a shape"),
     "an inverted range": ({"value_range": (1, 0), "image_size": 12}, "must be \\(lower, upper\\)"),
 }
 
@@ -239,7 +245,7 @@ def test_a_model_that_takes_no_images_is_refused(tmp_path):
 def test_files_that_are_not_a_former_export_are_kept(pretrained, file):
     file.mkdir()
     (file / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match="something else than a former export"):
+    with pytest.raises(ValueError, match="must be new, or the path of an earlier export"):
         pretrained.export(file, AVAILABLE)
     assert (file / "thesis.tex").exists()
 
@@ -248,7 +254,7 @@ def test_a_saved_model_with_other_files_is_kept(pretrained, file):
     file.mkdir()
     for name in ("saved_model.pb", "thesis.tex"):
         (file / name).write_text("years of work")
-    with pytest.raises(ValueError, match="something else than a former export"):
+    with pytest.raises(ValueError, match="must be new, or the path of an earlier export"):
         pretrained.export(file, AVAILABLE)
     assert (file / "thesis.tex").read_text() == "years of work"
 
@@ -288,7 +294,7 @@ def test_a_classifier_knows_the_value_range_of_its_model(make_model, labeled_ima
 def test_a_loaded_encoder_without_a_resnet_needs_its_value_range(pretrained, file, tmp_path):
     pretrained.encoder.save(tmp_path / "encoder.keras")
     encoder = keras.saving.load_model(tmp_path / "encoder.keras")
-    with pytest.raises(ValueError, match="`value_range` must be given, as the model does not tell"):
+    with pytest.raises(ValueError, match="must be given, as the model does not state"):
         export_model(encoder, file, AVAILABLE, image_size=12)
     export_model(encoder, file, AVAILABLE, image_size=12, value_range=(0, 255), verbose=False)
     assert file.exists()

@@ -10,13 +10,14 @@ import pytest
 
 from keras_simclr.data.array_dataset import ArrayDataset
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
 
 def fine_tune(model, labeled_images, **arguments):
     return model.fine_tune(*labeled_images, **{"epochs": 2, "verbose": 0, **arguments})
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_the_classifier_learns_the_labels(pretrained, labeled_images):
     adam = keras.optimizers.Adam(0.01)
@@ -24,6 +25,7 @@ def test_the_classifier_learns_the_labels(pretrained, labeled_images):
     assert classifier.evaluate(*labeled_images, verbose=0)[1] > 0.9
 
 
+@pytest.mark.every_backend
 def test_the_classifier_returns_probabilities(pretrained, labeled_images):
     probabilities = fine_tune(pretrained, labeled_images).predict(labeled_images[0], verbose=0)
     assert probabilities.shape == (24, 2) and probabilities.dtype == np.float32
@@ -45,6 +47,7 @@ def test_fine_tuning_changes_the_classifiers_encoder(pretrained, labeled_images)
     assert all(not np.array_equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.every_backend
 def test_a_frozen_encoder_keeps_weights_and_statistics(pretrained, labeled_images):
     classifier = fine_tune(pretrained, labeled_images, freeze_backbone=True)
     encoder = classifier.get_layer("encoder")
@@ -53,6 +56,7 @@ def test_a_frozen_encoder_keeps_weights_and_statistics(pretrained, labeled_image
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.every_backend
 def test_a_layer_of_the_head_can_be_kept(pretrained, labeled_images):
     classifier = fine_tune(
         pretrained, labeled_images, projection_layers=1, epochs=1, augmenter=None
@@ -126,6 +130,7 @@ def labeled_datasets(*arrays):
     }
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("kind", ["tf.data", "DataLoader", "PyDataset"])
 def test_labeled_images_come_from(kind, pretrained, labeled_images):
     classifier = pretrained.fine_tune(labeled_datasets(*labeled_images)[kind], epochs=2, verbose=0)
@@ -163,6 +168,7 @@ def test_validation_data_and_callbacks_act_on_the_classifier(pretrained, labeled
     assert (tmp_path / "best.keras").exists()
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_class_weights_act_on_the_classifier(pretrained, labeled_images):
     classifier = pretrained.fine_tune(
@@ -189,6 +195,7 @@ def test_fine_tuning_uses_views(pretrained, labeled_images):
     assert with_views.history.history["loss"] != without.history.history["loss"]
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_an_augmenter_that_cannot_be_compiled_can_be_used(pretrained, labeled_images):
     turned = keras.layers.RandomRotation(0.1, seed=1)
@@ -196,6 +203,7 @@ def test_an_augmenter_that_cannot_be_compiled_can_be_used(pretrained, labeled_im
     assert np.isfinite(classifier.history.history["loss"]).all()
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_fine_tuning_is_repeatable(pretrained, labeled_images):
     one, other = fine_tune(pretrained, labeled_images), fine_tune(pretrained, labeled_images)
@@ -298,6 +306,7 @@ def test_an_unknown_argument_is_refused(pretrained, labeled_images):
         fine_tune(pretrained, labeled_images, workers=4)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("form", ["arrays", "tf.data", "DataLoader"])
 def test_sample_weights_of_zero_give_a_loss_of_zero(form, pretrained, labeled_images):
     weights = np.zeros(24, "float32")
@@ -333,6 +342,7 @@ def test_class_weights_with_sample_weights_are_refused(pretrained, labeled_image
         )
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_an_image_may_have_several_classes_with_multi_label(pretrained, labeled_images):
     images, labels = labeled_images
@@ -363,6 +373,7 @@ def test_zero_epochs_return_the_linear_probe(pretrained, labeled_images):
     assert classifier.evaluate(*labeled_images, verbose=0)[1] > 0.6
 
 
+@pytest.mark.every_backend
 def test_layers_that_are_frozen_in_the_model_stay_frozen(make_model, labeled_images):
     model = make_model()
     model.fit(labeled_images[0], verbose=0)
@@ -391,6 +402,7 @@ def test_callbacks_that_set_the_learning_rate_are_refused_with_a_schedule(
     assert float(classifier.optimizer.learning_rate) < 0.1
 
 
+@pytest.mark.every_backend
 def test_a_loss_that_is_not_finite_raises(pretrained, labeled_images):
     with pytest.raises(ArithmeticError, match="loss became"):
         fine_tune(pretrained, labeled_images, epochs=5, optimizer=keras.optimizers.SGD(1e30))

@@ -8,6 +8,8 @@ from torchvision_names import random_resnet18
 
 from keras_simclr.models import import_checkpoint, load_checkpoint
 
+pytestmark = pytest.mark.once
+
 numpy = pytest.importorskip("safetensors.numpy")
 
 
@@ -48,6 +50,7 @@ def same(model, other, images):
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.every_backend
 def test_the_saved_models_return_what_the_checkpoint_returns(checkpoint, imported, images):
     loaded = load_checkpoint(checkpoint, value_range=(0, 1), allow_supervised=True)
     same(keras.saving.load_model(imported / "net.keras"), loaded.model, images)

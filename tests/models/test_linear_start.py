@@ -5,7 +5,7 @@ import pytest
 from keras_simclr.models import fine_tuning
 from keras_simclr.optimizers import recipes
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
 
 def at_the_start(model, images, labels, **arguments):
@@ -14,13 +14,14 @@ def at_the_start(model, images, labels, **arguments):
     return model.fine_tune(images, labels, augmenter=None, verbose=0, **still, **arguments)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("form", ["integers", "one-hot"])
 def test_the_logits_start_as_a_linear_probe(form, classes, pretrained, labeled_images):
     images = labeled_images[0]
     features = pretrained.predict(images, verbose=0)
     strongest = features[:, features.std(0).argmax()]
-    labels = strongest.argsort().argsort() * classes // 24  # what one feature tells
+    labels = strongest.argsort().argsort() * classes // 24  # what one feature shows
     given = np.eye(classes)[labels] if form == "one-hot" else labels
     found = at_the_start(pretrained, images, given).predict(images, verbose=0)
     assert (found.argmax(1) == labels).mean() >= 0.8
@@ -92,6 +93,7 @@ class LastWeights(keras.callbacks.Callback):
         self.weights = self.model.get_weights()
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("optimizer", ["auto", "adamw"])
 def test_with_the_recipe_the_weights_end_halfway_between_start_and_end(
     optimizer, pretrained, labeled_images

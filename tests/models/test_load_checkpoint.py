@@ -21,6 +21,8 @@ from keras_simclr.models.assign_arrays import weights_of_encoder
 from keras_simclr.models.encoder import build_encoder
 from keras_simclr.models.find_network import find_network
 
+pytestmark = pytest.mark.once
+
 LOGITS = "head_supervised/linear_layer/dense"
 HEAD = re.compile("head_contrastive|_projection_head")
 
@@ -73,6 +75,7 @@ def assert_same_weights(model, other):
 # What the files contain
 
 
+@pytest.mark.every_backend
 def test_h_of_a_loaded_checkpoint_agrees_with_the_authors(h, golden):
     assert relative_difference(h, golden["h"]) < 1e-4
 
@@ -166,16 +169,10 @@ def test_an_average_that_is_not_there_is_an_error():
 # What one can do with them
 
 
-def test_the_encoder_fine_tunes(golden):
+@pytest.mark.every_backend
+def test_the_encoder_fine_tunes(golden, assert_fine_tunes):
     classifier = load_checkpoint(arrays_of("tf1"), value_range=(0, 1)).classifier
-    before = classifier.get_weights()
-    optimizer = keras.optimizers.SGD(1e-4)
-    eager = keras.backend.backend() == "tensorflow"  # compiling takes longer than three steps
-    classifier.compile(optimizer, "sparse_categorical_crossentropy", run_eagerly=eager)
-    losses = [classifier.train_on_batch(golden["x"], np.arange(4)) for _ in range(3)]
-    assert losses[-1] < losses[0]
-    for weight, old in zip(classifier.get_weights(), before, strict=True):
-        assert not np.array_equal(weight, old)
+    assert_fine_tunes(classifier, golden["x"])
 
 
 def test_a_loaded_model_is_saved_and_loaded_again(loaded, golden, h, tmp_path):

@@ -12,7 +12,7 @@ from keras_simclr.checkpoints import PublishedModel
 from keras_simclr.checkpoints.registry import PUBLISHED_MODELS
 from keras_simclr.files import set_aside
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,7 @@ def test_a_loaded_preset_has_the_settings_of_the_model(make_model, tmp_path):
     assert loaded.augmenter.get_config() == model.augmenter.get_config()
 
 
+@pytest.mark.every_backend
 def test_a_loaded_preset_was_pretrained_and_fine_tunes(folder, labeled_images):
     loaded = SimCLR.from_preset(folder)
     assert loaded.pretrained
@@ -271,6 +272,7 @@ def test_the_classifier_of_a_checkpoint_is_kept(published):
     assert model.classifier.output_shape == (None, 4)
 
 
+@pytest.mark.every_backend
 def test_a_checkpoint_becomes_a_preset(published, tmp_path):
     images = np.random.default_rng(0).random((2, 64, 64, 3), "float32")
     model = SimCLR.from_preset("published", value_range=(0, 1))
@@ -283,12 +285,15 @@ def test_what_is_known_of_a_listed_model_counts_under_its_url_as_well(monkeypatc
     from keras_simclr.models import preset_methods
 
     monkeypatch.setattr(preset_methods, "fetch_from_hub", lambda url: tmp_path)
-    _, known = preset_methods.locate("hf://lightly-ai/simclrv1-imagenet1k-resnet50-1x")
-    assert known["style"] == "simclr" and known["normalization"] == (0.0, 1.0)
-    assert preset_methods.locate("hf://lab/net") == (tmp_path, {})
+    url = "hf://lightly-ai/simclrv1-imagenet1k-resnet50-1x"
+    for listed in (url, f"{url}/", f"{url}/resnet50-1x.pth"):
+        _, known = preset_methods.locate(listed)
+        assert known["style"] == "simclr" and known["normalization"] == (0.0, 1.0)
+    for other in ("hf://lab/net", f"{url}-other"):
+        assert preset_methods.locate(other) == (tmp_path, {})
 
 
-def test_a_folder_with_one_file_of_weights_stands_for_it(tmp_path):
+def test_a_folder_with_one_weights_file_stands_for_it(tmp_path):
     from keras_simclr.models import preset_methods
 
     (tmp_path / "net.pth").write_bytes(b"weights")

@@ -6,14 +6,17 @@ from keras_simclr import ProjectionHead
 
 
 def built(**arguments):
-    head = ProjectionHead(**arguments)
+    head = ProjectionHead(**{"hidden_dim": 6, **arguments})
     head.build((None, 6))
     return head
 
 
-def test_the_first_papers_head_is_as_wide_as_h_with_128_out():
-    shapes = [tuple(w.shape) for w in built().trainable_weights]
-    assert shapes == [(6, 6), (6,), (6,), (6, 128), (128,)]  # the last norm has no beta
+@pytest.mark.parametrize(("width", "hidden"), [(6, 512), (512, 512), (600, 600)])
+def test_the_first_papers_head_is_as_wide_as_h_or_512_with_128_out(width, hidden):
+    head = ProjectionHead()
+    head.build((None, width))
+    shapes = [tuple(w.shape) for w in head.trainable_weights]
+    assert shapes == [(width, hidden), (hidden,), (hidden,), (hidden, 128), (128,)]  # no last beta
 
 
 def test_the_second_papers_head_has_three_layers():

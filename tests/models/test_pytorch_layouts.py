@@ -18,6 +18,8 @@ from keras_simclr.checkpoints.registry import IMAGENET
 from keras_simclr.models import load_checkpoint
 from keras_simclr.models.find_network import find_network, set_style
 
+pytestmark = pytest.mark.once
+
 NO_PACKAGE = "import sys; sys.modules['keras_simclr'] = None"
 IMAGES = np.random.default_rng(0).uniform(size=(2, 75, 64, 3)).astype("float32")
 OWN = ((0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
@@ -168,6 +170,7 @@ def loaded(project, tmp_path_factory):
 # Parity
 
 
+@pytest.mark.every_backend
 def test_h_of_torchvision_agrees_with_pytorch():
     expected = features(resnet18(), IMAGES, IMAGENET)
     found = encoder_of_resnet18().predict(IMAGES, verbose=0)
@@ -203,6 +206,12 @@ def test_logits_agree_with_pytorch(tmp_path):
         h = torch.from_numpy(features(resnet18(), IMAGES, IMAGENET))
         expected = torch.softmax(resnet18().fc(h), 1).numpy()
     assert relative_difference(classifier.predict(IMAGES, verbose=0), expected) < 1e-4
+
+
+@pytest.mark.every_backend
+def test_the_encoder_of_a_pytorch_checkpoint_fine_tunes(tmp_path, assert_fine_tunes):
+    classifier = load_checkpoint(saved(lightly, tmp_path), value_range=(0, 1)).classifier
+    assert_fine_tunes(classifier, IMAGES)
 
 
 def test_h_of_a_timm_resnet50_agrees_with_pytorch():
@@ -369,7 +378,7 @@ def test_a_small_stem_needs_its_normalization():
         load_checkpoint(small_stem(), allow_supervised=True)
 
 
-def test_a_normalization_of_ones_own_is_taken():
+def test_a_given_normalization_is_used():
     model = load_checkpoint(small_stem(), allow_supervised=True, normalization=OWN).model
     assert model.backbone.normalization == OWN
 

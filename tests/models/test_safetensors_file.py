@@ -9,7 +9,7 @@ from keras_simclr import SimCLR
 from keras_simclr.models import from_safetensors, to_safetensors
 
 pytest.importorskip("safetensors")
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from keras_simclr import SimCLR
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
 
 def weights(model):
@@ -16,6 +16,7 @@ def assert_equal_weights(one, other):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.every_backend
 def test_a_loaded_model_returns_the_same_features(make_model, labeled_images, tmp_path):
     model = make_model()
     model.fit(labeled_images[0], verbose=0)
@@ -27,14 +28,16 @@ def test_a_loaded_model_returns_the_same_features(make_model, labeled_images, tm
     assert loaded.pretrained
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("mixed", [False, True])
 def test_what_was_compiled_is_saved_for_every_backend(mixed, pretrained, labeled_images):
     scaled = keras.optimizers.LossScaleOptimizer
     pretrained.compile(scaled(keras.optimizers.AdamW()) if mixed else keras.optimizers.AdamW())
-    config = pretrained.get_compile_config()
-    assert config["jit_compile"] == "auto"
     classifier = pretrained.fine_tune(*labeled_images, epochs=0, optimizer="sgd", verbose=0)
-    for optimizer in (config["optimizer"], classifier.get_compile_config()["optimizer"]):
+    for model in (pretrained, classifier):
+        config = model.get_compile_config()
+        assert config["jit_compile"] == "auto"
+        optimizer = config["optimizer"]
         inner = optimizer["config"].get("inner_optimizer", optimizer)
         assert (optimizer["module"], inner["module"]) == ("keras.optimizers", "keras.optimizers")
 
@@ -46,6 +49,7 @@ def test_a_named_backbone_is_restored(tmp_path):
     assert_equal_weights(keras.models.load_model(tmp_path / "model.keras"), model)
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_a_traced_callable_is_restored(labeled_images, tmp_path):
     convolution = keras.layers.Conv2D(4, 3)
@@ -80,6 +84,7 @@ def test_the_encoder_can_be_saved_alone(make_model, labeled_images, tmp_path):
     )
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_a_saved_run_resumes_as_if_it_had_not_stopped(make_model, labeled_images, tmp_path):
     straight = make_model()

@@ -5,9 +5,10 @@ import pytest
 from keras_simclr import SimCLR, SimCLRAugmenter
 from keras_simclr.layers import RandomSolarize, TwoAugmenters
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_calling_and_predict_return_float32_features(make_model, labeled_images):
     model = make_model()
@@ -24,6 +25,7 @@ def test_predict_takes_images_of_another_size(make_model, labeled_images):
     assert model.predict(np.zeros((2, 20, 17, 3), "uint8"), verbose=0).shape == (2, 8)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("shape", [(10, 12, 1), (9, 14, 3), (12, 12, 5)])
 def test_images_of_any_size_and_number_of_channels_can_be_trained_on(shape, make_model, rng):
     images = rng.integers(0, 256, size=(8, *shape)).astype("uint8")
@@ -36,6 +38,7 @@ def test_views_can_have_another_size_than_the_images(make_model, labeled_images)
     assert tuple(model.augmenter(labeled_images[0]).shape) == (24, 8, 10, 3)
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize(
     "stock",
@@ -60,6 +63,7 @@ def test_keras_layers_can_be_the_augmenter(stock, make_model, labeled_images):
     assert history["loss"][0] != history["loss"][1]
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_each_view_may_have_its_own_augmenter(make_model, labeled_images, tmp_path):
     two = (SimCLRAugmenter(8, seed=1), SimCLRAugmenter(8, custom=[RandomSolarize(1.0)], seed=2))
@@ -111,6 +115,7 @@ def test_a_micro_batch_that_is_too_small_is_refused(size):
         SimCLR("resnet18", micro_batch_size=size)
 
 
+@pytest.mark.every_backend
 def test_the_dtype_policy_reaches_the_encoder_and_the_head_that_are_created():
     model = SimCLR("resnet18", dtype="mixed_bfloat16", seed=0)
     model.build((None, 16, 16, 3))
@@ -133,6 +138,7 @@ def test_a_drawn_seed_is_saved_in_the_config():
     assert SimCLR.from_config(model.get_config()).seed == model.seed
 
 
+@pytest.mark.every_backend
 def test_building_leaves_the_random_generators_alone(make_model):
     import random
 
@@ -183,6 +189,7 @@ def test_an_augmenter_that_drops_channels_is_refused(make_model, labeled_images)
         make_model(augmenter=drops).fit(labeled_images[0])
 
 
+@pytest.mark.every_backend
 def test_layers_of_this_package_are_channels_last_regardless_of_the_global_setting(labeled_images):
     keras.config.set_image_data_format("channels_first")
     try:
@@ -209,6 +216,7 @@ def test_channels_first_layers_are_refused(part, make_model, labeled_images):
         model.fit(labeled_images[0])
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_the_default_float_type_does_not_change_training(dtype, make_model, labeled_images):

@@ -35,7 +35,8 @@ def watched(monkeypatch):
     class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             name = function.overloadpacket.__name__
-            masks = [a for a in args[1] if a is not None] if name.startswith("index") else []
+            by_masks = name in ("index", "index_put", "index_put_")
+            masks = [a for a in args[1] if a is not None] if by_masks else []
             if not on_cpu and (name in WAITING or any("bool" in str(m.dtype) for m in masks)):
                 found[name] += 1
             return function(*args, **(kwargs or {}))

@@ -83,12 +83,13 @@ def test_few_epochs_of_small_views_have_their_own_recipe(size, epochs, preset):
     assert pretraining_recipe(size, size, epochs=epochs) is getattr(recipes, preset)
 
 
-def test_few_epochs_are_trained_with_adamw_at_0_0032_for_a_batch_of_256():
+def test_few_epochs_are_trained_with_adamw_at_0_0045_for_a_batch_of_256():
     optimizer = recipes.CIFAR_FEW_EPOCHS.make_optimizer(256, 780, 39)
     assert isinstance(optimizer, keras.optimizers.AdamW)
     assert optimizer.weight_decay == 0.2
-    assert rate(optimizer, 78) == pytest.approx(3.2e-3)
-    assert recipes.CIFAR_FEW_EPOCHS.temperature == recipes.CIFAR.temperature
+    assert rate(optimizer, 78) == pytest.approx(4.48e-3)
+    assert recipes.CIFAR_FEW_EPOCHS.temperature == 0.1
+    assert recipes.CIFAR_FEW_EPOCHS.crop_area == (0.2, 1.0)
 
 
 def test_imagenet_is_pretrained_with_lars_at_4_8_for_a_batch_of_4096():

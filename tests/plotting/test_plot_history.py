@@ -4,6 +4,8 @@ import pytest
 
 from keras_simclr.plotting import plot_history
 
+pytestmark = pytest.mark.once
+
 SIMCLR = {
     "loss": [4.0, 3.0, 2.0, 1.5],
     "contrastive_accuracy": [0.1, 0.4, 0.6, 0.7],

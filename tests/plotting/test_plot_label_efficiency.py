@@ -3,6 +3,8 @@ import pytest
 
 from keras_simclr.plotting import plot_label_efficiency
 
+pytestmark = pytest.mark.once
+
 RESULTS = {
     "SimCLR": {10: [0.9, 0.9, 0.9], 1: [0.5, 0.6, 0.7]},
     "pixels": {1: [0.4], 10: [0.8], 100: [0.85]},

@@ -50,7 +50,7 @@ def test_an_image_is_shown_by_its_channels(channels, shape):
     assert shown(figure)[0].shape == shape
 
 
-def test_of_many_channels_the_first_three_are_colors(rng):
+def test_the_first_three_of_many_channels_are_colors(rng):
     images = rng.integers(0, 256, (1, 8, 9, 5))
     image = shown(plot_views(AddInTraining(), images))[0]
     np.testing.assert_allclose(image * 255, images[0, ..., :3], atol=1e-3)

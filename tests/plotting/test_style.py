@@ -11,6 +11,8 @@ from matplotlib.text import Text
 from keras_simclr.plotting import plot_history, plot_label_efficiency
 from keras_simclr.plotting.style import COLORS
 
+pytestmark = pytest.mark.once
+
 HISTORY = {"loss": [3.0, 2.0, 1.0], "relative_loss": [0.9, 0.6, 0.3], "knn_accuracy": [0.2]}
 
 

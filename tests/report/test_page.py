@@ -14,7 +14,7 @@ from keras_simclr.report import write_report
 from keras_simclr.report.page import _apart
 
 pytest.importorskip("jinja2")
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 HISTORY = {
     "loss": [3.0, 2.5, 2.0, 1.9, 1.8, 1.7],
@@ -87,6 +87,7 @@ def report(tmp_path_factory):
     )
 
 
+@pytest.mark.every_backend
 def test_the_page_needs_no_other_file(report):
     text = report.read_text()
     sources = re.findall(r"(?:src|href)=\"([^\"]*)|url\(\"([^\"]*)", text)

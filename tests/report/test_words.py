@@ -14,7 +14,7 @@ def test_a_collapsed_run_is_called_so_with_its_causes():
     assert "learning rate that is too high" in of_loss(6.22)
 
 
-def test_the_loss_stands_between_that_of_a_collapsed_model_and_that_of_images_told_apart():
+def test_the_loss_is_between_that_of_a_collapsed_model_and_that_of_distinct_images():
     # ln(1 + 510 exp(-1/t)) with 2N = 512: 4.248 at t = 0.5, 0.023 at t = 0.1
     assert "ended at 5.23. A collapsed model has 6.24;" in of_loss(5.23)
     assert "has 4.25 at this batch size" in of_loss(5.23)

@@ -3,10 +3,12 @@ import numpy as np
 import pytest
 
 from keras_simclr import LARS, NTXentLoss
+from keras_simclr.optimizers.recipes import CIFAR_FEW_EPOCHS
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_setting_other_options_keeps_the_recipe(make_model, labeled_images):
     plain, eager = make_model(), make_model()
@@ -34,6 +36,7 @@ def test_the_loss_can_be_given_by_name(name, make_model, labeled_images):
     assert losses[0] == losses[1]
 
 
+@pytest.mark.every_backend
 def test_a_keras_loss_compares_the_two_embeddings(make_model, labeled_images):
     model = make_model(augmenter=keras.layers.Rescaling(1.0))
     model.compile("sgd", loss="mean_squared_error")
@@ -74,14 +77,17 @@ def test_train_on_batch_requires_an_optimizer(make_model, labeled_images):
         model.train_on_batch(labeled_images[0])
 
 
-@pytest.mark.parametrize(("epochs", "optimizer"), [(100, LARS), (99, keras.optimizers.AdamW)])
+@pytest.mark.parametrize(
+    ("epochs", "optimizer", "temperature"),
+    [(100, LARS, 0.5), (99, keras.optimizers.AdamW, 0.1)],
+)
 def test_the_recipe_depends_on_the_length_of_the_run(
-    epochs, optimizer, make_model, labeled_images, capsys
+    epochs, optimizer, temperature, make_model, labeled_images, capsys
 ):
     model = make_model()
     model.fit(labeled_images[0], epochs=epochs, initial_epoch=epochs - 1, batch_size=8)
     assert isinstance(model.optimizer, optimizer)
-    assert model.temperature == 0.5
+    assert model.temperature == temperature
     assert f"{optimizer.__name__}, peak rate" in capsys.readouterr().out
 
 
@@ -121,6 +127,7 @@ def test_callbacks_that_set_the_learning_rate_are_refused_with_a_schedule(
     model.fit(labeled_images[0], verbose=0, callbacks=callback)
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_layers_unfrozen_between_two_fits_of_the_recipe_are_trained(make_model, labeled_images):
     model = make_model(augmenter=keras.layers.Rescaling(1.0))
@@ -145,6 +152,7 @@ def test_layers_frozen_between_two_fits_of_the_recipe_keep_their_weights(
     np.testing.assert_array_equal(model.backbone.layers[1].kernel, frozen)
 
 
+@pytest.mark.every_backend
 def test_another_fit_of_the_same_length_compiles_nothing(make_model, labeled_images):
     model = make_model()
     model.fit(labeled_images[0], verbose=0)
@@ -174,3 +182,26 @@ def test_a_loaded_model_is_compiled_as_before(make_model, labeled_images, tmp_pa
     assert loaded.evaluate(labeled_images[0], verbose=0) == pytest.approx(
         model.evaluate(labeled_images[0], verbose=0), rel=1e-5
     )
+
+
+def test_a_loaded_model_keeps_the_recipe_of_its_epochs(make_model, labeled_images, tmp_path):
+    model = make_model(augmenter=None)
+    model.fit(labeled_images[0], epochs=2, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.temperature == model.temperature == CIFAR_FEW_EPOCHS.temperature
+    assert loaded.augmenter.scale == model.augmenter.scale == CIFAR_FEW_EPOCHS.crop_area
+    assert loaded.evaluate(labeled_images[0], verbose=0) == pytest.approx(
+        model.evaluate(labeled_images[0], verbose=0), rel=1e-5
+    )
+    assert model.untrained_copy(seed=3).augmenter.scale == CIFAR_FEW_EPOCHS.crop_area
+
+
+def test_crops_follow_the_recipe_unless_the_augmenter_is_given(make_model, labeled_images):
+    model, given = make_model(augmenter=None), make_model()
+    for epochs, area in [(2, CIFAR_FEW_EPOCHS.crop_area), (100, (0.08, 1.0))]:
+        options = {"epochs": epochs, "initial_epoch": epochs - 1, "batch_size": 8, "verbose": 0}
+        model.fit(labeled_images[0], **options)
+        given.fit(labeled_images[0], **options)
+        assert model.augmenter.scale == area
+        assert given.augmenter.scale == (0.08, 1.0)

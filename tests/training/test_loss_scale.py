@@ -26,7 +26,7 @@ def model_of(initial_scale, steepness, rate):
     """Return a model whose loss has gradients of about `steepness`."""
     model = SimCLR(
         keras.Sequential([keras.Input((SIZE, SIZE, 3)), layers.Rescaling(1 / 255)]),
-        projection_head=ProjectionHead(output_dim=4, batch_norm=False),
+        projection_head=ProjectionHead(3, output_dim=4, batch_norm=False),
         augmenter=layers.Rescaling(1.0, dtype="float32"),
         seed=1,
     )

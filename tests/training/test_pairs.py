@@ -71,7 +71,7 @@ def model_of(images, **arguments):
     backbone = [layers.Rescaling(1 / 255), layers.Conv2D(8, 3, 2), layers.Activation("tanh")]
     augmenter = SimCLRAugmenter(**CROP_AND_FLIP, seed=2)
     options = {"augmenter": augmenter, "num_views": 3, "seed": 1, **arguments}
-    options["projection_head"] = ProjectionHead(output_dim=8, batch_norm=False)
+    options["projection_head"] = ProjectionHead(8, output_dim=8, batch_norm=False)
     model = SimCLR(keras.Sequential(backbone), **options)
     model.build((None, *images.shape[1:]))
     model.compile(keras.optimizers.SGD(1.0))

@@ -4,7 +4,10 @@ import pytest
 from keras import layers
 
 from keras_simclr import NTXentLoss
-from keras_simclr.training.run_settings import config_of, digest
+from keras_simclr.ops.digest import digest
+from keras_simclr.training.run_settings import config_of
+
+pytestmark = pytest.mark.once
 
 
 def test_a_lambda_is_described_without_a_warning():

@@ -6,7 +6,7 @@ from keras_simclr import NTXentLoss, SimCLRAugmenter
 from keras_simclr.data.array_dataset import ArrayDataset
 from keras_simclr.layers.presets import CROP_AND_FLIP
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
 
 def weights(model):
@@ -38,6 +38,7 @@ def datasets(images, labels):
 KINDS = list(datasets(np.zeros((1, 8, 8, 1)), np.zeros(1)))
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("kind", KINDS)
 def test_fit_takes_images_from(kind, make_model, labeled_images):
@@ -53,6 +54,7 @@ def test_fit_takes_arrays_of(dtype, make_model, labeled_images):
     assert sorted(history.history) == ["contrastive_accuracy", "loss", "relative_loss"]
 
 
+@pytest.mark.every_backend
 def test_fit_takes_tensors_of_the_backend(make_model, labeled_images):
     images = keras.ops.convert_to_tensor(labeled_images[0].astype("float32"))
     assert np.isfinite(make_model().fit(images, verbose=0).history["loss"]).all()
@@ -66,6 +68,7 @@ def test_the_loss_falls(make_model, labeled_images):
     assert np.mean(loss[-10:]) < np.mean(loss[:10]) - 0.15
 
 
+@pytest.mark.every_backend
 def test_every_weight_of_encoder_and_head_is_trained(make_model, labeled_images):
     model = make_model()
     model.build((None, 12, 12, 3))
@@ -77,7 +80,8 @@ def test_every_weight_of_encoder_and_head_is_trained(make_model, labeled_images)
         assert not np.array_equal(a, b), path
 
 
-def test_both_views_share_one_batch_norm(make_model, labeled_images):
+@pytest.mark.every_backend
+def test_both_views_are_normalized_together(make_model, labeled_images):
     """The moving mean after one step is that of all 2N views together."""
     model = make_model(augmenter=keras.layers.Rescaling(1.0))  # views are the images
     model.compile(keras.optimizers.SGD(0.0))
@@ -91,6 +95,7 @@ def test_both_views_share_one_batch_norm(make_model, labeled_images):
     np.testing.assert_allclose(moving_mean, 0.1 * convolved.mean((0, 1, 2)), rtol=1e-4)
 
 
+@pytest.mark.every_backend
 def test_the_reported_loss_is_nt_xent_of_the_two_halves(make_model, labeled_images):
     model = make_model(augmenter=keras.layers.Rescaling(1.0), temperature=0.3)
     model.build((None, 12, 12, 3))
@@ -115,6 +120,7 @@ def test_evaluating_twice_gives_the_same_result(make_model, labeled_images):
     assert model.evaluate(labeled_images[0], batch_size=8, verbose=0) == first
 
 
+@pytest.mark.every_backend
 def test_validation_leaves_training_unchanged(make_model, labeled_images):
     without, with_validation = make_model(), make_model()
     without.fit(labeled_images[0], epochs=2, verbose=0)
@@ -130,6 +136,7 @@ def test_validation_split_holds_out_the_last_images(make_model, labeled_images):
     assert "val_loss" in history.history
 
 
+@pytest.mark.every_backend
 def test_a_seed_repeats_a_run(make_model, labeled_images):
     one, other = make_model(seed=5), make_model(seed=5)
     one.fit(labeled_images[0], epochs=2, verbose=0)
@@ -147,6 +154,7 @@ def test_another_seed_gives_another_run(make_model, labeled_images):
     assert not np.array_equal(weights(one)[0], weights(other)[0])
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_steps_draw_different_views(make_model, labeled_images):
     model = make_model()
@@ -166,6 +174,7 @@ def test_a_short_last_batch_is_used(make_model, labeled_images):
     assert int(model.optimizer.iterations) == 3
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("kind", ["arrays of known size", "unknown size"])
 def test_a_batch_of_one_changes_nothing_and_warns(kind, make_model, labeled_images):
@@ -182,6 +191,7 @@ def test_a_batch_of_one_changes_nothing_and_warns(kind, make_model, labeled_imag
     assert int(model.optimizer.iterations) == 1
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_training_works_with_xla(make_model, labeled_images):
     model = make_model()
@@ -189,6 +199,7 @@ def test_training_works_with_xla(make_model, labeled_images):
     assert np.isfinite(model.fit(labeled_images[0], verbose=0).history["loss"]).all()
 
 
+@pytest.mark.every_backend
 def test_a_loss_that_is_not_finite_raises(make_model, labeled_images):
     model = make_model()
     model.compile(keras.optimizers.SGD(1e30))
@@ -304,6 +315,7 @@ def decoded(images):
     return files.map(lambda file: tf.io.decode_png(file, channels=3))
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize(
     ("augmenter", "micro_batch_size"),
@@ -325,6 +337,7 @@ def test_images_without_static_size_train_the_same_way(
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_batches_of_different_sizes_can_be_trained_on(make_model, labeled_images):
     images = labeled_images[0]
@@ -339,6 +352,7 @@ def test_batches_of_different_sizes_can_be_trained_on(make_model, labeled_images
     assert np.isfinite(model.evaluate(data, verbose=0)).all()
 
 
+@pytest.mark.every_backend
 @pytest.mark.usefixtures("compiled")
 def test_images_without_a_static_rank_can_be_trained_on(make_model, labeled_images):
     import tensorflow as tf

@@ -45,7 +45,7 @@ def losses_of(arguments):
             layers.Activation("tanh"),
         ]
     )
-    model = SimCLR(backbone, projection_head=ProjectionHead(output_dim=8), seed=1, **arguments)
+    model = SimCLR(backbone, projection_head=ProjectionHead(8, output_dim=8), seed=1, **arguments)
     log = LossOfEachStep()
     model.fit(images, batch_size=8, epochs=4, verbose=0, callbacks=[log])
     return log.losses

@@ -1,4 +1,4 @@
-"""Published checkpoints as models."""
+"""Checkpoints of other projects as models."""
 
 import dataclasses
 import inspect
@@ -50,7 +50,7 @@ class LoadedCheckpoint:
         classifier: A `keras.Model` from images to class probabilities, with a copy of the encoder
             and the classification head of the file as the layer "logits"; None if the file has no
             classification head.
-        has_projection_head: Whether the projection head is that of the file.
+        has_projection_head: Whether the file has a projection head, which the model then has.
     """
 
     model: SimCLR
