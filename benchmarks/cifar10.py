@@ -2,9 +2,10 @@
 
     KERAS_BACKEND=torch python benchmarks/cifar10.py FOLDER [--seed 0] [--report] [--few]
         [--epochs 20] [--images 10000] [--batch-size 256] [--width 32] [--views 2]
-        [--adamw RATE DECAY] [--sgd RATE DECAY] [--lars RATE DECAY] [--warmup 0.1] [--beta 0.999]
-        [--temperature T] [--decoupled] [--hidden D] [--output D] [--layers 2]
-        [--crop 0.08] [--grayscale 0.2] [--strength 0.5] [--C 1.0]
+        [--muon RATE DECAY] [--adamw RATE DECAY] [--sgd RATE DECAY] [--lars RATE DECAY]
+        [--warmup 0.1] [--beta 0.999] [--momentum 0.95] [--temperature T] [--decoupled]
+        [--hidden D] [--output D] [--layers 2] [--crop 0.08] [--grayscale 0.2] [--strength 0.5]
+        [--C 1.0]
 
 FOLDER holds a folder of JPEGs for each class. Images 1 to 1,000 of each class (files in sorted
 order), or `--images` of them, are used for pretraining, without labels, and as the bank of kNN and
@@ -25,7 +26,7 @@ import numpy as np
 from PIL import Image
 from small_resnet import small_resnet
 
-from keras_simclr import LARS, NTXentLoss, ProjectionHead, SimCLR, SimCLRAugmenter
+from keras_simclr import LARS, ConvMuon, NTXentLoss, ProjectionHead, SimCLR, SimCLRAugmenter
 from keras_simclr.evaluation import knn_accuracy, label_efficiency, linear_probe
 from keras_simclr.optimizers import warmup_cosine
 
@@ -88,6 +89,15 @@ def chosen_optimizer(options, steps):
     def schedule(rate):
         return warmup_cosine(rate, steps, int(options.warmup * steps))
 
+    if options.muon:
+        rate, decay = options.muon
+        return ConvMuon(
+            schedule(rate),
+            weight_decay=decay,
+            adam_weight_decay=decay,
+            adam_beta_2=options.beta,
+            momentum=options.momentum,
+        )
     if options.adamw:
         rate, decay = options.adamw
         return keras.optimizers.AdamW(schedule(rate), weight_decay=decay, beta_2=options.beta)
@@ -135,11 +145,12 @@ def main(arguments=None):
     parser.add_argument("--hidden", type=int)
     for name in ("temperature", "crop", "grayscale", "strength"):
         parser.add_argument(f"--{name}", type=float)
-    for name in ("adamw", "sgd", "lars"):
+    for name in ("muon", "adamw", "sgd", "lars"):
         parser.add_argument(f"--{name}", type=float, nargs=2, metavar=("RATE", "DECAY"))
     parser.add_argument("--C", type=float, default=1.0, help="of the linear probe")
     parser.add_argument("--warmup", type=float, default=0.1, help="fraction of the steps")
-    parser.add_argument("--beta", type=float, default=0.999, help="beta_2 of AdamW")
+    parser.add_argument("--beta", type=float, default=0.999, help="beta_2 of AdamW and Muon")
+    parser.add_argument("--momentum", type=float, default=0.95, help="of Muon")
     warnings.filterwarnings("ignore", message="This model was not pretrained")
     options = parser.parse_args(arguments)
     if options.decoupled and options.temperature is None:

@@ -24,5 +24,6 @@ if not _is_script and sys.orig_argv[1:3] != ["-m", "keras_simclr"]:
     from keras_simclr.models import ResNet as ResNet
     from keras_simclr.models import SimCLR as SimCLR
     from keras_simclr.optimizers import LARS as LARS
+    from keras_simclr.optimizers import ConvMuon as ConvMuon
 
 __version__ = "0.1.0"

@@ -128,7 +128,7 @@ def test_all_namespaces_are_there_after_importing_the_package():
         "import keras_simclr as k; k.callbacks.BackupAndRestore, k.datasets.load_digits,"
         "k.checkpoints.load_arrays, k.models.load_checkpoint,"
         "k.evaluation.knn_accuracy, k.layers.RandomGrayscale, k.losses.NTXentLoss,"
-        "k.models.ResNet, k.optimizers.LARS, k.plotting.plot_views"
+        "k.models.ResNet, k.optimizers.LARS, k.optimizers.ConvMuon, k.plotting.plot_views"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -10,7 +10,7 @@ import pytest
 from keras_simclr.layers.presets import IMAGENET
 from keras_simclr.ops.forms import form
 from keras_simclr.ops.known_values import counting, known_value
-from keras_simclr.optimizers import warmup_cosine
+from keras_simclr.optimizers import ConvMuon, warmup_cosine
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="on the other backends a GPU runs whole programs"
@@ -59,13 +59,16 @@ class DuringSecondStep(keras.callbacks.Callback):
             self.context.__exit__(None, None, None)
 
 
+@pytest.mark.parametrize("kind", [keras.optimizers.AdamW, ConvMuon])
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
-def test_a_step_of_fit_waits_for_nothing_on_a_gpu(device, watched, make_model, labeled_images):
+def test_a_step_of_fit_waits_for_nothing_on_a_gpu(
+    device, kind, watched, make_model, labeled_images
+):
     from keras_simclr import SimCLRAugmenter
 
     watch, found = watched
     model = make_model(augmenter=SimCLRAugmenter(**{**IMAGENET, "strength": 1.0}, seed=2))
-    model.compile(keras.optimizers.AdamW(warmup_cosine(0.01, 9, 2), weight_decay=0.1))
+    model.compile(kind(warmup_cosine(0.01, 9, 2), weight_decay=0.1))
     with form(device):
         model.fit(labeled_images[0], batch_size=8, verbose=0, callbacks=[DuringSecondStep(watch)])
     assert bool(found) == (device == "cpu"), found

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_simclr.optimizers import LARS, pretraining_recipe, recipes, warmup_cosine
+from keras_simclr.optimizers import LARS, ConvMuon, pretraining_recipe, recipes, warmup_cosine
 
 SCHEDULES = json.loads((Path(__file__).parents[1] / "golden" / "schedule.json").read_text())
 PRESETS = [name for name, value in vars(recipes).items() if isinstance(value, recipes.Recipe)]
@@ -83,11 +83,12 @@ def test_few_epochs_of_small_views_have_their_own_recipe(size, epochs, preset):
     assert pretraining_recipe(size, size, epochs=epochs) is getattr(recipes, preset)
 
 
-def test_few_epochs_are_trained_with_adamw_at_0_0045_for_a_batch_of_256():
+def test_few_epochs_are_trained_with_muon_at_0_018_for_a_batch_of_256():
     optimizer = recipes.CIFAR_FEW_EPOCHS.make_optimizer(256, 780, 39)
-    assert isinstance(optimizer, keras.optimizers.AdamW)
-    assert optimizer.weight_decay == 0.2
-    assert rate(optimizer, 78) == pytest.approx(4.48e-3)
+    assert isinstance(optimizer, ConvMuon)
+    assert optimizer.momentum == 0.9 and optimizer.nesterov
+    assert optimizer.weight_decay == optimizer.adam_weight_decay == 0.1
+    assert rate(optimizer, 78) == pytest.approx(1.76e-2)
     assert recipes.CIFAR_FEW_EPOCHS.temperature == 0.1
     assert recipes.CIFAR_FEW_EPOCHS.crop_area == (0.2, 1.0)
 
@@ -215,7 +216,7 @@ def test_a_recipe_cannot_be_changed():
     [
         (
             {"optimizer": "adam"},
-            "`optimizer` must be one of 'adamw', 'lars', 'sgd'. Received: optimizer='adam'",
+            "`optimizer` must be one of 'adamw', 'lars', 'muon', 'sgd'. Received: optimizer='adam'",
         ),
         ({"scaling": "cubic"}, "`scaling` must be one of 'constant', 'linear', 'sqrt'"),
     ],

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_simclr import LARS, NTXentLoss
+from keras_simclr import LARS, ConvMuon, NTXentLoss
 from keras_simclr.optimizers.recipes import CIFAR_FEW_EPOCHS
 
 pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
@@ -79,7 +79,7 @@ def test_train_on_batch_requires_an_optimizer(make_model, labeled_images):
 
 @pytest.mark.parametrize(
     ("epochs", "optimizer", "temperature"),
-    [(100, LARS, 0.5), (99, keras.optimizers.AdamW, 0.1)],
+    [(100, LARS, 0.5), (99, ConvMuon, 0.1)],
 )
 def test_the_recipe_depends_on_the_length_of_the_run(
     epochs, optimizer, temperature, make_model, labeled_images, capsys
