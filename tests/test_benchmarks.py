@@ -90,7 +90,7 @@ def test_cifar10_is_pretrained_evaluated_and_fine_tuned(benchmark, monkeypatch, 
     cifar10 = benchmark("cifar10")
     monkeypatch.setattr(cifar10, "PER_CLASS", (4, 5, 6))
     options = ["--epochs", "1", "--images", "20", "--batch-size", "8", "--width", "4"]
-    options += ["--adamw", "0.01", "0.1", "--temperature", "0.2", "--decoupled", "--crop", "0.2"]
+    options += ["--muon", "0.01", "0.1", "--temperature", "0.2", "--decoupled", "--crop", "0.2"]
     cifar10.main([str(folder), *options])
     row = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert row["loss"] > 0 and 0 <= row["knn"] <= 100
