@@ -14,7 +14,7 @@ class ConvMuon(keras.optimizers.Muon):
 
     `keras.optimizers.Muon` trains matrices by Muon and everything else by AdamW, and thus nearly
     all weights of a convolutional network by AdamW. Here a kernel (h, w, C_in, C_out) is a matrix
-    (h * w * C_in, C_out): its step is close to the orthogonal matrix nearest to its momentum, scaled
+    (h * w * C_in, C_out): its step is about the orthogonal matrix nearest to its momentum, scaled
     so that its elements are as large as those of a step of AdamW. Biases and normalization layers
     are trained by AdamW.
 
