@@ -52,17 +52,11 @@ def evaluate(model, bank, test, C=1.0):
     return {"knn": round(100 * knn, 2), "linear": round(100 * linear, 2)}
 
 
-def labeled_part(bank, fraction):
-    """Return a fraction of the images of each class, and their labels."""
-    per_class = round(fraction * PER_CLASS[0])
-    chosen = np.concatenate([np.flatnonzero(bank[1] == c)[:per_class] for c in range(10)])
-    return bank[0][chosen], bank[1][chosen]
-
-
-def fine_tuned(model, bank, test, fraction, **options):
-    """Return the accuracy in percent after fine-tuning on a fraction of the labels."""
-    labeled = labeled_part(bank, fraction)
-    classifier = model.fine_tune(*labeled, num_classes=10, verbose=0, **options)
+def fine_tuned(model, bank, test, fraction):
+    """Return the accuracy in percent after fine-tuning on a fraction of each class' labels."""
+    (images, labels), per_class = bank, round(fraction * PER_CLASS[0])
+    chosen = np.concatenate([np.flatnonzero(labels == c)[:per_class] for c in range(10)])
+    classifier = model.fine_tune(images[chosen], labels[chosen], num_classes=10, verbose=0)
     return round(100 * classifier.evaluate(*test, verbose=0)[1], 2)
 
 
