@@ -21,8 +21,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from memory_use import serve, started, stop
-from views import one_round
+from memory_use import one_round, serve, started, stop
 
 BATCH_SIZE = 256
 OURS, KERAS, TORCH = "image_folder", "image_dataset_from_directory", "DataLoader, ImageFolder"

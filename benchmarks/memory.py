@@ -21,12 +21,12 @@ import sys
 
 import keras
 from keras import layers
-from memory_use import serve, started, stop
+from memory_use import one_round, serve, started, stop
 from micro_batches import random_images
 from nt_xent import DIMENSIONS, SIZES, alternate, start
 from small_resnet import small_resnet
 from step import compiled
-from views import one_round, ours
+from views import ours
 
 from keras_simclr import SimCLR
 from keras_simclr.losses.comparison import CHUNK_LOGITS, MIN_CHUNK

@@ -40,7 +40,7 @@ def serve(function):
 
 
 def started(script, *arguments, python=sys.executable, **environment):
-    """Start a script that serves, on the CPU with two threads; `views.one_round` calls it."""
+    """Start a script that serves, on the CPU with two threads."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     fixed = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
     fixed |= {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}
@@ -51,6 +51,17 @@ def started(script, *arguments, python=sys.executable, **environment):
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def one_round(process):
+    """Let a process that serves do its work once, and return what it prints."""
+    if process.poll() is None:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for line in process.stdout:
+        if line.startswith("["):
+            return json.loads(line)
+    raise ChildProcessError(f"{process.args} ended with exit code {process.wait()}.")
 
 
 def stop(process):

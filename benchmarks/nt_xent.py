@@ -15,8 +15,7 @@ import statistics
 import sys
 
 import numpy as np
-from memory_use import serve, started, stop
-from views import one_round
+from memory_use import one_round, serve, started, stop
 
 DIMENSIONS = 128
 TEMPERATURE = 0.5

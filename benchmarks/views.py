@@ -7,7 +7,7 @@ The whole recipe (crop, flip, color distortion of strength 1, grayscale, blur in
 on uint8 images in memory, 256 at 32 and 96 pixels, 64 at 224. Each contestant is a process of its
 own with two threads (lightly and AlbumentationsX: two workers). They take turns; medians are
 printed, with the peak of memory that creating views added to a process that had created a few
-before.
+before. Ours keep the memory that they free, as in `fit`.
 
 Differences: torchvision in batches draws once for a whole batch, and so does Keras' stock pipeline
 in part, so neither can train SimCLR as it is. lightly and torchvision use antialiasing in their
@@ -15,16 +15,15 @@ crops; we and the authors do not. lightly also normalizes.
 """
 
 import argparse
+import contextlib
 import functools
 import json
-import os
-import resource
 import statistics
-import subprocess
 import sys
 import time
 
 import numpy as np
+from memory_use import MIB, one_round, peak, reset_peak, started, stop
 
 COUNTS = {32: 256, 96: 256, 224: 64}
 ROUND = 4  # passes over the images per round, for contestants that prefetch
@@ -270,49 +269,36 @@ def serve(name, size):
     coarse = rng.integers(0, 256, (COUNTS[size], size // 8, size // 8, 3))
     images = coarse.repeat(8, 1).repeat(8, 2).astype("uint8")
     CONTESTANTS[name](images[:16])(0)  # so that imports and compilation are not measured
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    reset_peak()
+    before = peak()
     make = CONTESTANTS[name](images)
     passes = ROUND if name in (LIGHTLY, ALBUMENTATIONS, AUTHORS) else 1
-    for step, _ in enumerate(sys.stdin):
-        began = time.perf_counter()
-        make(step)
-        seconds = (time.perf_counter() - began) / passes
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        print(json.dumps([seconds, peak / 1024]), flush=True)
+    with memory_of_fit() if name in OURS else contextlib.nullcontext():
+        for step, _ in enumerate(sys.stdin):
+            began = time.perf_counter()
+            make(step)
+            seconds = (time.perf_counter() - began) / passes
+            print(json.dumps([seconds, (peak() - before) / MIB]), flush=True)
 
 
-def started(name, size, peers):
-    """Start a contestant."""
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": OURS.get(name, "tensorflow"),
-        "CUDA_VISIBLE_DEVICES": "",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-    }
-    python = peers if name in PEERS else sys.executable
-    return subprocess.Popen(
-        [python, __file__, "--serve", name, "--sizes", str(size)],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def memory_of_fit():
+    """Return the context in which `fit` creates views."""
+    from keras_simclr.ops.host_memory import freed_memory_kept
 
-
-def one_round(process):
-    """Let a contestant create its views once, and return what it prints: seconds and MiB."""
-    if process.poll() is None:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    for line in process.stdout:
-        if line.startswith("["):
-            return json.loads(line)
-    raise ChildProcessError(f"{process.args} ended with exit code {process.wait()}.")
+    return freed_memory_kept()
 
 
 def compare(size, names, peers, rounds):
     """Print what each contestant needs for one view of all images of `size` pixels."""
-    processes = {name: started(name, size, peers) for name in names}
+    processes = {
+        name: started(
+            __file__,
+            *("--serve", name, "--sizes", size),
+            python=peers if name in PEERS else sys.executable,
+            KERAS_BACKEND=OURS.get(name, "tensorflow"),
+        )
+        for name in names
+    }
     for process in processes.values():
         for _ in range(3):
             one_round(process)
@@ -321,8 +307,7 @@ def compare(size, names, peers, rounds):
         for name, process in processes.items():
             measured[name].append(one_round(process))
     for process in processes.values():
-        process.stdin.close()
-        process.wait()
+        stop(process)
     report(size, measured)
 
 

@@ -31,13 +31,20 @@ class ImageLayer(keras.layers.Layer):
     def to_unit_range(self, images: Any) -> Any:
         """Return images in `value_range` as float32 images in [0, 1]."""
         lower, upper = self.value_range
+        is_cast = keras.backend.standardize_dtype(images.dtype) != "float32"
         images = ops.cast(images, "float32")
-        return (images - lower) * (1 / (upper - lower)) if lower else images * (1 / upper)
+        if lower or not is_cast:
+            images = images - lower  # a copy, to be changed in place on PyTorch
+        images *= 1 / (upper - lower)
+        return images
 
     def from_unit_range(self, images: Any) -> Any:
-        """Return images in [0, 1] as images in `value_range`."""
+        """Return images in [0, 1] as images in `value_range`, on PyTorch in the same memory."""
         lower, upper = self.value_range
-        return images * (upper - lower) + lower if lower else images * upper
+        images *= upper - lower
+        if lower:
+            images += lower
+        return images
 
     def get_config(self) -> dict:
         """Return the config of the layer."""

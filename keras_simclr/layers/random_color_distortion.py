@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from keras_simclr.layers.random_transform import RandomTransform, per_image
-from keras_simclr.ops.chunking import apply_in_order, clip
+from keras_simclr.ops.chunking import apply_in_order, clip, clip_, concatenate_, multiply_
+from keras_simclr.ops.native import native
 from keras_simclr.ops.orders import IMAGES_PER_ORDER
 from keras_simclr.validation import check_number, check_probability
 
@@ -135,14 +136,19 @@ class RandomColorDistortion(RandomTransform):
         }
 
 
+# On PyTorch, each operation is a pass over the images, and one in place is several times faster.
+
+
 def _brightness(planes, drawn):
-    return clip(planes * per_image(drawn.brightness), 0.0, 1.0)
+    return clip_(multiply_(planes, per_image(drawn.brightness)), 0.0, 1.0)
 
 
 def _contrast(planes, drawn):
     factor = per_image(drawn.contrast)
-    mean = ops.mean(planes, axis=(2, 3), keepdims=True)
-    return clip(planes * factor + mean * (1.0 - factor), 0.0, 1.0)
+    mean = native.mean(planes, axis=(2, 3), keepdims=True)
+    planes = multiply_(planes, factor)
+    planes += mean * (1.0 - factor)
+    return clip_(planes, 0.0, 1.0)
 
 
 def _saturation(planes, drawn):
@@ -151,10 +157,12 @@ def _saturation(planes, drawn):
     With the new saturation clip(s f, 0, 1), a channel x becomes V - (V - x) clip(s f, 0, 1) / s,
     and clip(s f, 0, 1) / s = min(f, 1 / s).
     """
-    value = ops.max(planes, axis=1, keepdims=True)
-    chroma = value - ops.min(planes, axis=1, keepdims=True)
-    factor = ops.minimum(per_image(drawn.saturation), clip(value, 0.0) / clip(chroma, TINY))
-    return clip(planes * factor + value * (1.0 - factor), 0.0, 1.0)
+    value, smallest = _extremes(*_channels(planes))
+    chroma = value - smallest
+    factor = native.minimum(per_image(drawn.saturation), clip(value, 0.0) / clip_(chroma, TINY))
+    planes = multiply_(planes, factor)
+    planes += value * (1.0 - factor)
+    return clip_(planes, 0.0, 1.0)
 
 
 def _hue(planes, drawn):
@@ -165,20 +173,44 @@ def _hue(planes, drawn):
     a channel of HSV is m + C t, where t is |h - 3| - 1 for red, 2 - |h - 2| for green and
     2 - |h - 4| for blue, clipped to [0, 1]. No comparisons: they are slow on PyTorch.
     """
-    red, green, blue = (planes[:, channel : channel + 1] for channel in range(3))
-    smallest = ops.minimum(ops.minimum(red, green), blue)
-    chroma = ops.maximum(ops.maximum(red, green), blue) - smallest
-    distance = 1.0 + (green + blue - red - smallest) / clip(chroma, TINY)
-    towards_green = clip((green - blue) * HUGE + 1.0, -1.0, 1.0)
-    shifted = towards_green * distance * (1 / 6) + per_image(drawn.hue)
-    sixths = 6.0 * (shifted - ops.floor(shifted))
-    fractions = [
-        clip(abs(sixths - 3.0), 1.0, 2.0) - 1.0,
-        2.0 - clip(abs(sixths - 2.0), 1.0, 2.0),
-        2.0 - clip(abs(sixths - 4.0), 1.0, 2.0),
+    red, green, blue = _channels(planes)
+    chroma, smallest = _extremes(red, green, blue)
+    chroma -= smallest
+    distance = green + blue
+    distance -= red
+    distance -= smallest
+    distance /= clip(chroma, TINY)
+    distance += 1.0
+    shifted = green - blue
+    shifted *= HUGE
+    shifted += 1.0
+    shifted = clip_(shifted, -1.0, 1.0)  # -1 towards blue, 1 towards green
+    shifted *= distance
+    shifted *= 1 / 6
+    shifted += per_image(drawn.hue)
+    shifted -= native.floor(shifted)
+    shifted *= 6.0
+    channels = [
+        clip_(abs(shifted - 3.0), 1.0, 2.0) - 1.0,
+        2.0 - clip_(abs(shifted - 2.0), 1.0, 2.0),
+        2.0 - clip_(abs(shifted - 4.0), 1.0, 2.0),
     ]
-    channels = [smallest + chroma * fraction for fraction in fractions]
-    return clip(ops.concatenate(channels, axis=1), 0.0, 1.0)
+    for i in range(3):
+        channels[i] *= chroma
+        channels[i] += smallest
+    return clip_(concatenate_(channels, planes), 0.0, 1.0)
+
+
+def _channels(planes):
+    return (planes[:, channel : channel + 1] for channel in range(3))
+
+
+def _extremes(red, green, blue):
+    """Return the largest and the smallest channel."""
+    return (
+        native.maximum(native.maximum(red, green), blue),
+        native.minimum(native.minimum(red, green), blue),
+    )
 
 
 def _identity(planes, drawn):

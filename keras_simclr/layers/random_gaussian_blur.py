@@ -3,15 +3,18 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_simclr.layers.image_layer import check_static_size
 from keras_simclr.layers.random_transform import RandomTransform
-from keras_simclr.ops.chunking import clip, where_selected
+from keras_simclr.ops.chunking import where_selected
+from keras_simclr.ops.interpolation import Taps
+from keras_simclr.ops.native import native
+from keras_simclr.ops.resampling import resample_axis, resample_rows
 from keras_simclr.validation import check_choice, check_interval, check_probability, is_integer
 
 BORDERS = ("renormalize", "zeros")
-STRIP = 32  # rows or columns per matrix product
 
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
@@ -81,39 +84,33 @@ class RandomGaussianBlur(RandomTransform):
         return ops.where(self.happens(batch_size, self.factor), sigma, 0.0)
 
     def prepare(self, parameters: Any, input_shape: tuple) -> Any:
-        """Compute which images are blurred, (N,), and half of each kernel, (N, radius + 2)."""
-        check_static_size(self, *input_shape[1:3])
-        radius = input_shape[1] // 20 if self.kernel_size is None else self.kernel_size // 2
-        squares = ops.reshape(ops.arange(radius + 1, dtype="float32") ** 2, (1, -1))
+        """Compute which images are blurred, (N,), and the weights of rows and of columns."""
+        height, width = input_shape[1:3]
+        check_static_size(self, height, width)
+        radius = height // 20 if self.kernel_size is None else self.kernel_size // 2
+        distances = np.abs(np.arange(-radius, radius + 1, dtype="float32"))
         variance = ops.expand_dims(ops.maximum(parameters, 1e-3) ** 2, 1)
-        kernel = ops.exp(-squares / (2.0 * variance))
-        kernel = kernel / (2.0 * ops.sum(kernel, axis=1, keepdims=True) - 1.0)
-        return parameters > 0, ops.pad(kernel, ((0, 0), (0, 1)))
+        kernel = ops.exp(-ops.convert_to_tensor(distances**2) / (2.0 * variance))
+        kernel = kernel / ops.sum(kernel, axis=1, keepdims=True)
+        rows = self._weights(kernel, height)
+        return parameters > 0, (rows, rows if height == width else self._weights(kernel, width))
 
     def leave(self, planes: Any, prepared: Any) -> Any:
         """Blur along the rows and along the columns."""
-        selected, kernel = prepared
-        height, width = planes.shape[2:]
-        radius = kernel.shape[1] - 2
-        if radius == 0:
+        selected, weights = prepared
+        if weights[0].shape[2] == 1:
             return super().leave(planes, prepared)
-
-        def blurred(planes, kernel):
-            rows = self._weights(kernel, height)
-            columns = rows if height == width else self._weights(kernel, width)
-            return _blurred(planes, rows, columns, radius)
 
         def unchanged(planes):
             return super(RandomGaussianBlur, self).leave(planes, None)
 
-        return where_selected(selected, blurred, unchanged, planes, kernel)
+        return where_selected(selected, _blurred, unchanged, planes, weights)
 
     def _weights(self, kernel, size):
-        """Return the banded matrices (N, size, size) of kernels (N, radius + 2)."""
-        place = ops.arange(size, dtype="int32")
-        distance = ops.abs(ops.expand_dims(place, 1) - place)
-        distance = ops.reshape(clip(distance, 0, kernel.shape[1] - 1), (-1,))
-        weights = ops.reshape(ops.take(kernel, distance, axis=1), (-1, size, size))
+        """Return the weights (N, size, taps) of the pixels around each one of an axis."""
+        pixels = np.arange(size)[:, None] + np.arange(kernel.shape[1]) - kernel.shape[1] // 2
+        inside = ops.convert_to_tensor(((pixels >= 0) & (pixels < size)).astype("float32"))
+        weights = ops.expand_dims(kernel, 1) * inside
         if self.border == "zeros":
             return weights
         return weights / ops.sum(weights, axis=2, keepdims=True)
@@ -137,29 +134,12 @@ def _check_kernel_size(kernel_size):
         )
 
 
-def _blurred(planes, rows, columns, radius):
-    """Apply row weights (N, H, H) and column weights (N, W, W) to planes (N, C, H, W).
-
-    Weights further than `radius` from the diagonal are zero: each strip of the result is
-    computed from the few pixels near it. Returns images (N, H, W, C).
-    """
-    channels, height, width = planes.shape[1:]
-    planes = ops.reshape(planes, (-1, channels * height, width))
-    parts = [
-        ops.matmul(planes[:, :, near], ops.swapaxes(columns[:, strip, near], 1, 2))
-        for strip, near in _strips(width, radius)
-    ]
-    planes = ops.reshape(ops.concatenate(parts, axis=2), (-1, channels, height, width))
-    images = ops.reshape(ops.transpose(planes, (0, 2, 3, 1)), (-1, height, width * channels))
-    parts = [
-        ops.matmul(rows[:, strip, near], images[:, near]) for strip, near in _strips(height, radius)
-    ]
-    return ops.reshape(ops.concatenate(parts, axis=1), (-1, height, width, channels))
+def _blurred(planes, weights):
+    rows, columns = (Taps(_first_pixels(part), part) for part in weights)
+    lines = resample_axis(native.swapaxes(planes, 2, 3), columns)  # (N, C, W, H)
+    return resample_rows(native.swapaxes(lines, 1, 3), rows)
 
 
-def _strips(size, radius):
-    """Return slices of an axis, and for each the slice of all pixels within `radius` of it."""
-    return [
-        (slice(start, start + STRIP), slice(max(start - radius, 0), start + STRIP + radius))
-        for start in range(0, size, STRIP)
-    ]
+def _first_pixels(weights):
+    _, size, taps = weights.shape
+    return ops.expand_dims(ops.arange(size, dtype="float32"), 0) - taps // 2

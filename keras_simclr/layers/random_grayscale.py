@@ -63,7 +63,10 @@ class RandomGrayscale(RandomTransform):
         if planes.shape[1] != 3:
             return planes
         gray = sum(weight * planes[:, i : i + 1] for i, weight in enumerate(LUMA))
-        return planes + per_image(ops.cast(prepared, "float32")) * (gray - planes)
+        selected = per_image(ops.cast(prepared, "float32"))
+        planes *= 1.0 - selected
+        planes += selected * gray
+        return planes
 
     def get_config(self) -> dict:
         """Return the config of the layer."""

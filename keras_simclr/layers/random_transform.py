@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_simclr.layers.image_layer import ImageLayer
 from keras_simclr.ops.chunking import map_chunks, map_images
+from keras_simclr.ops.native import native
 from keras_simclr.ops.seeds import derive_seed, uniform
 
 
@@ -60,15 +61,15 @@ class RandomTransform(ImageLayer):
 
     def enter(self, images: Any, prepared: Any) -> Any:
         """Convert images (N, H, W, C) to planes (N, C, h, w)."""
-        return ops.transpose(images, (0, 3, 1, 2))
+        return native.moveaxis(images, 3, 1)
 
     def apply_to_planes(self, planes: Any, prepared: Any) -> Any:
-        """Transform planes (N, C, H, W)."""
+        """Transform planes (N, C, H, W), which may be overwritten."""
         return planes
 
     def leave(self, planes: Any, prepared: Any) -> Any:
         """Convert planes (N, C, H, W) to images (N, H, W, C)."""
-        return ops.transpose(planes, (0, 2, 3, 1))
+        return native.moveaxis(planes, 1, 3)
 
     def apply(self, images: Any, parameters: Any) -> Any:
         """Transform images with the parameters that `sample` returned.
@@ -144,4 +145,4 @@ class RandomTransform(ImageLayer):
 
 def per_image(values: Any) -> Any:
     """Reshape values (N,) so that they broadcast over planes (N, C, H, W)."""
-    return ops.reshape(values, (-1, 1, 1, 1))
+    return native.reshape(values, (-1, 1, 1, 1))

@@ -12,7 +12,7 @@ from keras_simclr.layers.random_gaussian_blur import RandomGaussianBlur
 from keras_simclr.layers.random_grayscale import RandomGrayscale
 from keras_simclr.layers.random_resized_crop import RandomResizedCrop, check_min_size
 from keras_simclr.layers.random_transform import RandomTransform
-from keras_simclr.ops.chunking import clip
+from keras_simclr.ops.chunking import clip_
 from keras_simclr.validation import check_number, check_probability
 from keras_simclr.view_size import is_small_view
 
@@ -208,7 +208,7 @@ class SimCLRAugmenter(RandomTransform):
             images = super().leave(planes, prepared)
         else:
             images = self.blur.leave(planes, prepared.blur)
-        return clip(images, 0.0, 1.0)
+        return clip_(images, 0.0, 1.0)
 
     def applied_shape(self, input_shape: tuple) -> tuple:
         """Return (N, *image_size, C)."""

@@ -12,9 +12,11 @@ from keras import ops
 from keras_simclr import distribution
 from keras_simclr.ops.compilation import is_compiling
 from keras_simclr.ops.forms import for_gpu
+from keras_simclr.ops.native import native
 from keras_simclr.ops.orders import IMAGES_PER_ORDER, chunk_size_in_shards
 
-CACHED_VALUES = 2**20  # values of a chunk that fit into the cache of a CPU
+# Values of a chunk that fit into the cache of a CPU; on PyTorch, each operation costs a call, too.
+CACHED_VALUES = 2**21 if keras.backend.backend() == "torch" else 2**20
 GPU_VALUES = 2**26  # values of a chunk on a GPU on PyTorch, which fuses nothing; 256 MiB
 LARGE_BLOCK = 31 * 2**20  # bytes, just below the 32 MB up to which the C library adapts
 
@@ -71,7 +73,8 @@ def apply_in_order(order: Any, steps: Sequence[Callable], planes: Any, parameter
     Args:
         order: Indices into `steps`, integers of shape (N, number of steps). If compiled for a CPU,
             all images of the chunk must have the same order.
-        steps: Functions of (planes, parameters) that return planes.
+        steps: Functions of (planes, parameters) that return planes. They may overwrite those that
+            they are given by `multiply_` and `concatenate_`.
         planes: Tensor of shape (N, C, H, W), a chunk of images as planes.
         parameters: A structure of tensors of shape (N, ...).
 
@@ -111,7 +114,7 @@ def where_selected(
         function: Function of (planes, parameters) that returns images of shape (N, H, W, C).
         otherwise: Function of planes that returns new images of the same shape.
         planes: Tensor of shape (N, C, H, W).
-        parameters: Tensor of shape (N, ...).
+        parameters: A structure of tensors of shape (N, ...).
 
     Returns:
         Images of shape (N, H, W, C).
@@ -124,11 +127,14 @@ def where_selected(
         results = otherwise(planes)
         rows = ops.convert_to_tensor(np.flatnonzero(ops.convert_to_numpy(selected)))
         if len(rows):
-            results[rows] = function(planes[rows], parameters[rows])
+            of_rows = keras.tree.map_structure(lambda leaf: leaf[rows], parameters)
+            results[rows] = function(planes[rows], of_rows)
         return results
 
     def of_image(tensors):
-        selected, planes, parameters = (ops.expand_dims(tensor, 0) for tensor in tensors)
+        selected, planes, parameters = keras.tree.map_structure(
+            lambda tensor: ops.expand_dims(tensor, 0), tensors
+        )
         return ops.cond(
             selected[0], lambda: function(planes, parameters), lambda: otherwise(planes)
         )[0]
@@ -150,6 +156,32 @@ def clip(values: Any, lower: float, upper: float = math.inf) -> Any:
     if keras.backend.backend() == "torch":
         return values.clamp(lower, upper)
     return ops.maximum(values, lower) if upper == math.inf else ops.clip(values, lower, upper)
+
+
+def clip_(values: Any, lower: float, upper: float = math.inf) -> Any:
+    """Clip a tensor that is not used again: as `clip`, on PyTorch in place."""
+    if keras.backend.backend() == "torch":
+        return values.clamp_(lower, upper)
+    return clip(values, lower, upper)
+
+
+def multiply_(planes: Any, factors: Any) -> Any:
+    """Multiply planes in `apply_in_order`, on PyTorch in place where a step may do so."""
+    return planes.mul_(factors) if _may_overwrite(planes) else planes * factors
+
+
+def concatenate_(channels: list, planes: Any) -> Any:
+    """Concatenate channels (N, 1, H, W), on PyTorch to the planes where a step may do so."""
+    if _may_overwrite(planes):
+        import torch
+
+        return torch.cat(channels, 1, out=planes)
+    return native.concatenate(channels, axis=1)
+
+
+def _may_overwrite(planes):
+    """Return whether a step may overwrite its planes: not if others, or a gradient, need them."""
+    return keras.backend.backend() == "torch" and not for_gpu() and not planes.requires_grad
 
 
 def _with_flat_arguments(function, images, parameters):

@@ -90,7 +90,7 @@ def test_without_training_whole_images_of_unknown_size_are_resized():
     function = tf.function(lambda images: crop(images, training=False), [shape])
     for size in SIZES:
         images = batch(*size)
-        np.testing.assert_allclose(function(images), crop(images, training=False), atol=1e-3)
+        np.testing.assert_allclose(function(images), crop(images, training=False), atol=2e-3)
 
 
 NEED_A_SIZE = {

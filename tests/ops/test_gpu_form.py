@@ -57,6 +57,20 @@ def test_views_in_both_forms_are_the_same(kind, images):
     np.testing.assert_allclose(drawn["gpu"], drawn["cpu"], atol=1e-5 * 255)
 
 
+def test_views_have_the_same_gradient_in_both_forms(rng, gradient):
+    images = rng.uniform(100, 150, (4, 24, 24, 3)).astype("float32")
+    weights = ops.convert_to_tensor(rng.normal(size=images.shape).astype("float32"))
+    found = {}
+    for device in ("cpu", "gpu"):
+        with form(device):
+            augmenter = SimCLRAugmenter(strength=0.2, blur=0.5, seed=1)
+            found[device] = gradient(
+                lambda x, a=augmenter: ops.sum(draw_views(a, x, 3) * weights), images
+            )
+    assert np.abs(found["cpu"]).max() > 0.1
+    np.testing.assert_allclose(found["gpu"], found["cpu"], atol=1e-4)
+
+
 def test_on_a_gpu_every_image_may_have_its_own_order_of_steps(images):
     layer = RandomColorDistortion(1.0, 1.0, 1.0, 0.5, factor=1.0, seed=1)
     drawn = layer.sample(len(images), *images.shape[1:3])
