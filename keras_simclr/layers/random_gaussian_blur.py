@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_simclr.layers.image_layer import check_static_size
@@ -46,8 +45,7 @@ class RandomGaussianBlur(RandomTransform):
         ValueError: If an argument is out of its range, or the size of the images is unknown.
 
     Example:
-    >>> import numpy as np
-    >>> blur = RandomGaussianBlur(factor=1.0)
+    >>>     >>> blur = RandomGaussianBlur(factor=1.0)
     >>> image = np.full((1, 32, 32, 3), 99, "uint8")
     >>> bool(ops.max(ops.abs(blur(image) - 99.0)) < 1e-3)
     True
@@ -88,9 +86,9 @@ class RandomGaussianBlur(RandomTransform):
         height, width = input_shape[1:3]
         check_static_size(self, height, width)
         radius = height // 20 if self.kernel_size is None else self.kernel_size // 2
-        distances = np.abs(np.arange(-radius, radius + 1, dtype="float32"))
+        distance = ops.arange(-radius, radius + 1, dtype="float32")
         variance = ops.expand_dims(ops.maximum(parameters, 1e-3) ** 2, 1)
-        kernel = ops.exp(-ops.convert_to_tensor(distances**2) / (2.0 * variance))
+        kernel = ops.exp(-(distance**2) / (2.0 * variance))
         kernel = kernel / ops.sum(kernel, axis=1, keepdims=True)
         rows = self._weights(kernel, height)
         return parameters > 0, (rows, rows if height == width else self._weights(kernel, width))
@@ -108,8 +106,10 @@ class RandomGaussianBlur(RandomTransform):
 
     def _weights(self, kernel, size):
         """Return the weights (N, size, taps) of the pixels around each one of an axis."""
-        pixels = np.arange(size)[:, None] + np.arange(kernel.shape[1]) - kernel.shape[1] // 2
-        inside = ops.convert_to_tensor(((pixels >= 0) & (pixels < size)).astype("float32"))
+        taps = kernel.shape[1]
+        pixel = ops.expand_dims(ops.arange(size, dtype="int32"), 1)
+        pixels = pixel + ops.arange(-(taps // 2), taps // 2 + 1, dtype="int32")
+        inside = ops.cast(ops.logical_and(pixels >= 0, pixels < size), "float32")
         weights = ops.expand_dims(kernel, 1) * inside
         if self.border == "zeros":
             return weights
