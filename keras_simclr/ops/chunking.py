@@ -96,8 +96,7 @@ def apply_in_order(order: Any, steps: Sequence[Callable], planes: Any, parameter
         results = ops.zeros_like(planes)
         for index in np.unique(indices):
             rows = ops.convert_to_tensor(np.flatnonzero(indices == index))
-            of_rows = keras.tree.map_structure(lambda leaf, rows=rows: leaf[rows], parameters)
-            results[rows] = steps[index](planes[rows], of_rows)
+            results[rows] = steps[index](planes[rows], _of_rows(parameters, rows))
         planes = results
     return planes
 
@@ -127,8 +126,7 @@ def where_selected(
         results = otherwise(planes)
         rows = ops.convert_to_tensor(np.flatnonzero(ops.convert_to_numpy(selected)))
         if len(rows):
-            of_rows = keras.tree.map_structure(lambda leaf: leaf[rows], parameters)
-            results[rows] = function(planes[rows], of_rows)
+            results[rows] = function(planes[rows], _of_rows(parameters, rows))
         return results
 
     def of_image(tensors):
@@ -140,6 +138,11 @@ def where_selected(
         )[0]
 
     return ops.map(of_image, (selected, planes, parameters))
+
+
+def _of_rows(parameters, rows):
+    """Return the parameters of some of the images of a chunk."""
+    return keras.tree.map_structure(lambda leaf: leaf[rows], parameters)
 
 
 def clip(values: Any, lower: float, upper: float = math.inf) -> Any:
