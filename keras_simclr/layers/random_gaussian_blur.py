@@ -45,7 +45,8 @@ class RandomGaussianBlur(RandomTransform):
         ValueError: If an argument is out of its range, or the size of the images is unknown.
 
     Example:
-    >>>     >>> blur = RandomGaussianBlur(factor=1.0)
+    >>> import numpy as np
+    >>> blur = RandomGaussianBlur(factor=1.0)
     >>> image = np.full((1, 32, 32, 3), 99, "uint8")
     >>> bool(ops.max(ops.abs(blur(image) - 99.0)) < 1e-3)
     True
