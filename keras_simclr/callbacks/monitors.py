@@ -30,6 +30,10 @@ class Monitor(keras.callbacks.Callback):
         """Return the values to log."""
         raise NotImplementedError
 
+    def on_train_begin(self, logs=None):
+        """Forget the values of an earlier training."""
+        self._values = {}
+
     def on_epoch_end(self, epoch, logs=None):
         """Add the values to the logs."""
         is_last = epoch + 1 == (self.params or {}).get("epochs")

@@ -36,7 +36,7 @@ def adopted_seed(model: Any, backup: BackupAndRestore | None) -> Iterator[None]:
     """
     seed, was_built = model.seed, model.built
     record = backup.newest_record() if backup is not None and model.seed_is_drawn else None
-    model.seed = record["settings"]["seed"] if record else seed
+    model.seed = record["settings"].get("seed", seed) if record else seed
     try:
         yield
     except BaseException:
@@ -70,12 +70,25 @@ def _appending(logger, epoch):
     path, append = Path(logger.filename), logger.append
     if path.exists():
         with open(path, newline="") as file:
-            header, *rows = list(csv.reader(file, delimiter=logger.sep)) or [[]]
-        kept = [row for row in rows if int(row[header.index("epoch")]) < epoch]
+            rows = [row for row in csv.reader(file, delimiter=logger.sep) if row]
         with replacing(path) as unfinished, open(unfinished, "w", newline="") as file:
-            csv.writer(file, delimiter=logger.sep).writerows([header, *kept])
+            csv.writer(file, delimiter=logger.sep).writerows(_before(epoch, rows, path))
     logger.append = True  # or it would remove all rows
     try:
         yield
     finally:
         logger.append = append
+
+
+def _before(epoch, rows, path):
+    """Return the header and the complete rows of the epochs before `epoch`, if there are rows."""
+    if not rows:
+        return []
+    header, *rows = rows
+    if "epoch" not in header:
+        raise ValueError(
+            f"The log of a resumed run must have a column 'epoch'. Received: {path}, whose first "
+            f"row is {header[:5]}. Move the file away."
+        )
+    complete = [row for row in rows if len(row) == len(header)]
+    return [header, *(row for row in complete if int(row[header.index("epoch")]) < epoch)]

@@ -106,4 +106,4 @@ def first_batch(dataset):
 def _as_tuples(iterator):
     """Yield batches as tuples, as Keras expects them from generators."""
     for batch in iterator:
-        yield batch if isinstance(batch, tuple) else (batch,)
+        yield tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)

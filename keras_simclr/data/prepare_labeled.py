@@ -192,12 +192,7 @@ def _looked_at(x):
 
 def _prepare_dataset(dataset, value_range, steps_per_epoch, min_steps, num_classes, multi_label):
     batch, dataset = first_batch(dataset)
-    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
-        raise ValueError(
-            "Fine-tuning needs batches of (images, labels). Received: batches of "
-            f"{type(batch).__name__} without labels."
-        )
-    images, labels = (to_numpy(array) for array in batch[:2])
+    images, labels = _labels_of_batch(batch, "Fine-tuning")
     check_images(images, value_range)
     check_shards(images[:1], len(images))
     steps_per_pass = num_usable_batches(dataset, len(images))
@@ -234,10 +229,31 @@ def prepare_validation_data(data, labeled, value_range, batch_size=None, *, mult
     """
     if not isinstance(data, (tuple, list)):
         _check_same_classes(labeled.source, data)
+        batch, data = first_batch(data)
+        labels = _labels_of_batch(batch, "Validation")[1]
+        if isinstance(data, FileDataset):
+            labels = data.targets[0]
+        _check_validation_labels(labels, labeled, multi_label)
         return prepare_evaluation_data(data, value_range).data
     images, labels, *weights = data
+    labels = _check_validation_labels(labels, labeled, multi_label, len(images))
+    weights = [_check_weights(weight, len(images)) for weight in weights]
+    return prepare_evaluation_data(images, value_range, batch_size, labels, *weights).data
+
+
+def _labels_of_batch(batch, purpose):
+    """Return images and labels of a batch of (images, labels, ...) as NumPy arrays."""
+    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+        raise ValueError(
+            f"{purpose} needs batches of (images, labels). Received: batches of "
+            f"{type(batch).__name__} without labels."
+        )
+    return tuple(to_numpy(array) for array in batch[:2])
+
+
+def _check_validation_labels(labels, labeled, multi_label, count=None):
     labels = check_labels(
-        labels, labeled.num_classes, len(images), is_batch=True, multi_label=multi_label
+        labels, labeled.num_classes, count, is_batch=True, multi_label=multi_label
     )
     if labeled.one_hot != (labels.ndim == 2):
         raise ValueError(
@@ -245,8 +261,7 @@ def prepare_validation_data(data, labeled, value_range, batch_size=None, *, mult
             f"{labeled.example[1].shape[1:]} per image in training, {labels.shape[1:]} in "
             "validation."
         )
-    weights = [_check_weights(weight, len(images)) for weight in weights]
-    return prepare_evaluation_data(images, value_range, batch_size, labels, *weights).data
+    return labels
 
 
 def _check_same_classes(training, validation):

@@ -36,6 +36,7 @@ from keras_simclr.keras_internals.optimizing import record_gradient as record_gr
 from keras_simclr.keras_internals.optimizing import (
     save_for_every_backend as save_for_every_backend,
 )
+from keras_simclr.keras_internals.optimizing import step_counter as step_counter
 from keras_simclr.keras_internals.optimizing import uses_weight_decay as uses_weight_decay
 from keras_simclr.keras_internals.optimizing import variable_index as variable_index
 from keras_simclr.keras_internals.optimizing import without_all_reduce as without_all_reduce

@@ -13,6 +13,11 @@ def inner_optimizer(optimizer):
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
+def step_counter(optimizer):
+    """Return the variable that counts all steps, also those that only accumulate gradients."""
+    return inner_optimizer(optimizer)._iterations
+
+
 def has_schedule(optimizer):
     """Return whether the learning rate of an optimizer is a schedule."""
     rate = inner_optimizer(optimizer)._learning_rate

@@ -97,6 +97,7 @@ class RandomResizedCrop(RandomTransform):
         check_choice("interpolation", interpolation, tuple(RADII))
         self.image_size = size_pair(image_size)
         self.scale = check_interval("scale", scale, 1)
+        check_covered(min_object_covered, self.scale)
         self.aspect_ratio = check_interval("aspect_ratio", aspect_ratio)
         self.horizontal_flip = horizontal_flip
         self.min_object_covered = min_object_covered
@@ -179,6 +180,16 @@ class RandomResizedCrop(RandomTransform):
             "interpolation": self.interpolation,
             "antialias": self.antialias,
         }
+
+
+def check_covered(min_object_covered: float, scale: tuple[float, float]) -> None:
+    """Raise a ValueError if no box of these areas covers as much as it must."""
+    if min_object_covered > scale[1]:
+        raise ValueError(
+            "`min_object_covered` must be at most the upper limit of `scale`, or all crops are "
+            f"whole images. Received: {min_object_covered=}, {scale=}. Pass a smaller "
+            "`min_object_covered`."
+        )
 
 
 def check_min_size(input_shape: tuple) -> None:

@@ -10,7 +10,7 @@ from keras_simclr.layers.presets import CIFAR, IMAGENET
 from keras_simclr.layers.random_color_distortion import RandomColorDistortion
 from keras_simclr.layers.random_gaussian_blur import RandomGaussianBlur
 from keras_simclr.layers.random_grayscale import RandomGrayscale
-from keras_simclr.layers.random_resized_crop import RandomResizedCrop, check_min_size
+from keras_simclr.layers.random_resized_crop import RandomResizedCrop, check_covered, check_min_size
 from keras_simclr.layers.random_transform import RandomTransform
 from keras_simclr.ops.chunking import clip_
 from keras_simclr.validation import check_number, check_probability
@@ -59,6 +59,8 @@ class SimCLRAugmenter(RandomTransform):
         value_range: (lower, upper) of images and views. Defaults to that of the model whose
             augmenter the layer is, otherwise (0, 255).
         seed: Integer that makes the draws repeatable.
+        min_object_covered: Lower bound of the area of the box, in addition to `scale`, as in
+            `RandomResizedCrop`. Lower it for small crops only. Defaults to 0.1.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Input shape:
@@ -96,6 +98,7 @@ class SimCLRAugmenter(RandomTransform):
         custom: Any = (),
         value_range: tuple[float, float] | None = None,
         seed: int | None = None,
+        min_object_covered: float = 0.1,
         **kwargs: Any,
     ):
         super().__init__(value_range=value_range, seed=seed, **kwargs)
@@ -108,7 +111,9 @@ class SimCLRAugmenter(RandomTransform):
         self.strength = strength
         self.blur_factor = blur
         shared: Any = {"seed": self.seed_generator}
-        self.crop = RandomResizedCrop(image_size, scale, aspect_ratio, horizontal_flip, **shared)
+        self.crop = RandomResizedCrop(
+            image_size, scale, aspect_ratio, horizontal_flip, min_object_covered, **shared
+        )
         self.grayscale = RandomGrayscale(grayscale, **shared)
 
         def distortion(strength):
@@ -142,6 +147,7 @@ class SimCLRAugmenter(RandomTransform):
 
     @scale.setter
     def scale(self, scale):
+        check_covered(self.crop.min_object_covered, scale)
         self.crop.scale = scale
 
     @property
@@ -233,6 +239,7 @@ class SimCLRAugmenter(RandomTransform):
             "color_distortion": self.color_distortion.factor,
             "grayscale": self.grayscale.factor,
             "blur": self.blur_factor,
+            "min_object_covered": self.crop.min_object_covered,
             "custom": [keras.saving.serialize_keras_object(layer) for layer in self.custom],
         }
 

@@ -14,6 +14,7 @@ from keras_simclr.data.epoch_dataset import weakly
 from keras_simclr.data.prepare_labeled import prepare_labeled_data, prepare_validation_data
 from keras_simclr.keras_internals import EpochStart, save_for_every_backend
 from keras_simclr.layers.fine_tuning_views import fine_tuning_views
+from keras_simclr.layers.views import seed_states
 from keras_simclr.models.classifier import build_classifier, check_label_form
 from keras_simclr.models.linear_start import average_weights, start_as_linear_probe
 from keras_simclr.models.resnet import ResNet
@@ -174,6 +175,7 @@ class FineTuner(keras.Model):
             start = classifier.get_weights() if is_probe and is_recipe else None
             seed = self.sub_seed("labelled views")
             min_area = recipes.MIN_AREA if labeled.num_labels < recipes.MANY_LABELS else 0.0
+            augmenter_seeds = _resumed_seeds(augmenter, callbacks)
             views = fine_tuning_views(augmenter, self.value_range, seed, self.augmenter, min_area)
             dataset = labeled.make_dataset(views)
             dataset.epoch = initial_epoch
@@ -188,6 +190,7 @@ class FineTuner(keras.Model):
                 class_weight=class_weight,
                 loss=config_of(classifier.loss),
                 augmenter=config_of(augmenter),
+                augmenter_seeds=augmenter_seeds,
             )
             _fit(
                 classifier,
@@ -252,6 +255,22 @@ def _fit(classifier, dataset, callbacks, run, verbose, validation_data, **argume
             shuffle=False,
             **arguments,
         )
+
+
+def _resumed_seeds(augmenter, callbacks):
+    """Return the seeds of the layers of an augmenter, after setting them to those of a backup.
+
+    Keras draws a seed for every layer that is not given one.
+    """
+    if not isinstance(augmenter, keras.layers.Layer):
+        return None
+    states, backup = seed_states(augmenter), find_backup(callbacks)
+    record = backup.newest_record() if backup else None
+    saved = record["settings"].get("augmenter_seeds") if record else None
+    if saved and len(saved) == len(states):
+        for state, value in zip(states, saved, strict=True):
+            state.assign(value)
+    return [keras.ops.convert_to_numpy(state).tolist() for state in states]
 
 
 def _check_class_weight(class_weight, sample_weight, multi_label):

@@ -13,6 +13,7 @@ from keras_simclr.files import replacing
 CONFIG = "keras_config"  # names of entries of the file's metadata
 NAMES = "keras_weights"
 PRETRAINED = "pretrained"
+PLANNED_EPOCHS = "planned_epochs"
 MISSING = 'The package `safetensors` is missing. Run `pip install "keras-simclr[checkpoints]"`.'
 
 
@@ -54,6 +55,7 @@ def to_safetensors(model: keras.Model, filepath: str | os.PathLike) -> None:
         CONFIG: json.dumps(config),
         NAMES: json.dumps(names),
         PRETRAINED: json.dumps(getattr(model, PRETRAINED, False)),
+        PLANNED_EPOCHS: json.dumps(getattr(model, PLANNED_EPOCHS, None)),
     }
     with replacing(filepath) as unfinished:
         tensors = dict(zip(names, map(np.ascontiguousarray, arrays), strict=True))
@@ -91,6 +93,8 @@ def from_safetensors(filepath: str | os.PathLike) -> keras.Model:
     model.set_weights(weights)
     if json.loads(metadata[PRETRAINED]):
         model.pretrained = True
+    if json.loads(metadata[PLANNED_EPOCHS]):
+        model.plan_epochs(json.loads(metadata[PLANNED_EPOCHS]))
     return model
 
 
@@ -110,7 +114,7 @@ def _check_suffix(filepath):
 
 
 def _check_metadata(metadata, filepath):
-    if {CONFIG, NAMES, PRETRAINED} - set(metadata):
+    if {CONFIG, NAMES, PRETRAINED, PLANNED_EPOCHS} - set(metadata):
         raise ValueError(
             "The file must have been written by `to_safetensors`. Received: "
             f"{filepath}, whose metadata has {sorted(metadata)}. Create the model and set its "

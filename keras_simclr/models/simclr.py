@@ -193,7 +193,8 @@ class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
     @property
     def temperature(self) -> float:
         """Temperature of the loss; by default, that of the recipe."""
-        return self.recipe().temperature if self._temperature is None else self._temperature
+        of_loss = getattr(self._contrastive_loss, "temperature", None)
+        return of_loss or self._temperature or self.recipe().temperature
 
     @property
     def compute_dtype(self):

@@ -93,7 +93,13 @@ class RecipeCompiler(keras.Model):
             return None
         if isinstance(loss, str) and loss in NT_XENT_NAMES:
             return NTXentLoss(self._temperature) if self._temperature else None
-        return keras.losses.get(loss)
+        found = keras.losses.get(loss)
+        if isinstance(found, keras.losses.Loss) and found.reduction in (None, "none", "sum"):
+            raise ValueError(
+                "The loss must be a mean, or its value and the learning rate depend on the batch "
+                f"size. Received: a loss with reduction={found.reduction!r}. Leave out `reduction`."
+            )
+        return found
 
     def _plan_recipe(self, data, epochs, initial_epoch, verbose):
         """Set up the recipe's optimizer for the epochs of this `fit`."""

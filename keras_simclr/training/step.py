@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_simclr import distribution
 from keras_simclr.data.inspection import images_of
-from keras_simclr.keras_internals import calling, images_seen
+from keras_simclr.keras_internals import calling, images_seen, step_counter
 from keras_simclr.layers.views import draw_views, sample_views, take_view_shard
 from keras_simclr.ops.cuda_graph import RecordedStep, can_record
 from keras_simclr.ops.known_values import counting, known_value, on_host
@@ -80,9 +80,9 @@ def train_on_views(model, keras_step, args, recorded=None):
         The result of `keras_step`. A batch of one image is skipped, as there is no other image to
         compare it with.
     """
-    iterations = model.optimizer.iterations
-    with counting(iterations):
-        return _run(model, keras_step, args, iterations, 1, recorded)
+    counter = step_counter(model.optimizer)
+    with counting(counter):
+        return _run(model, keras_step, args, counter, 1, recorded)
 
 
 def test_on_views(model, keras_step, args):

@@ -140,7 +140,7 @@ class Trainer(RecipeCompiler, LoggedMetrics):
                     validation_steps=validation_steps,
                     validation_freq=validation_freq,
                 )
-        if epochs > 0:
+        if epochs > initial_epoch:
             self.pretrained = True
         return history
 

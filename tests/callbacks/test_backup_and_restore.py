@@ -290,6 +290,25 @@ def test_fine_tuning_resumes_within_an_epoch(pretrained, labeled_images, tmp_pat
     assert found[1] == straight[1]
 
 
+def test_fine_tuning_resumes_with_the_seed_that_its_augmenter_drew(
+    pretrained, labeled_images, tmp_path
+):
+    images, labels = labeled_images
+
+    def tune(augmenter, folder, *callbacks):
+        backup = BackupAndRestore(folder, save_freq=1)
+        options = {"batch_size": 8, "epochs": 2, "verbose": 0, "augmenter": augmenter}
+        classifier = pretrained.fine_tune(images, labels, callbacks=[backup, *callbacks], **options)
+        return classifier.get_weights()
+
+    first, second = layers.RandomFlip(), layers.RandomFlip()
+    straight = tune(first, tmp_path / "straight")
+    with pytest.raises(Stopped):
+        tune(first, tmp_path / "stopped", StopBefore(5))
+    for one, other in zip(tune(second, tmp_path / "stopped"), straight, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_backup_of_another_fine_tuning_is_refused(
     pretrained, make_model, labeled_images, tmp_path
 ):
@@ -490,6 +509,37 @@ def test_a_csv_log_has_each_epoch_once(tmp_path):
     train(tmp_path / "run", logger)
     assert [line.split(",")[0] for line in log.read_text().split()] == ["epoch", "0", "1", "2"]
     assert not logger.append
+
+
+def test_a_csv_log_of_a_run_stopped_in_its_first_epoch_has_a_header(tmp_path):
+    log = tmp_path / "log.csv"
+    for steps in (2, 1):  # in the first epoch, then again after it was resumed
+        interrupted = keras.callbacks.CSVLogger(log)
+        with pytest.raises(Stopped):
+            train(tmp_path / "run", StopBefore(steps), interrupted)
+        interrupted.csv_file.close()
+    train(tmp_path / "run", keras.callbacks.CSVLogger(log))
+    assert [line.split(",")[0] for line in log.read_text().split()] == ["epoch", "0", "1", "2"]
+
+
+def test_a_row_that_was_cut_off_is_dropped_from_a_csv_log(tmp_path):
+    log = tmp_path / "log.csv"
+    interrupted = keras.callbacks.CSVLogger(log)
+    with pytest.raises(Stopped):
+        train(tmp_path / "run", StopBefore(STEPS + 2), interrupted)
+    interrupted.csv_file.close()
+    log.write_text(log.read_text() + "1,0.")
+    train(tmp_path / "run", keras.callbacks.CSVLogger(log))
+    assert [line.split(",")[0] for line in log.read_text().split()] == ["epoch", "0", "1", "2"]
+
+
+def test_a_csv_log_of_another_program_is_refused(tmp_path):
+    log = tmp_path / "log.csv"
+    stopped(tmp_path / "run")
+    log.write_text("time,place\n1,2\n")
+    with pytest.raises(ValueError, match="must have a column 'epoch'"):
+        train(tmp_path / "run", keras.callbacks.CSVLogger(log))
+    assert log.read_text() == "time,place\n1,2\n"
 
 
 def test_a_csv_log_keeps_the_epochs_of_the_interrupted_run(tmp_path):

@@ -140,3 +140,12 @@ def test_what_a_knn_monitor_cannot_measure_is_refused_at_once(labels, options, w
     images = np.zeros((8, 8, 8, 3), "uint8")
     with pytest.raises(ValueError, match=words):
         KNNMonitor(images, labels, images, labels, **options)
+
+
+def test_another_training_does_not_repeat_values_of_the_first(make_model, labeled_images):
+    images, _ = labeled_images
+    health = EmbeddingHealth(images, every=5)
+    first = fit(make_model(), images, health)["uniformity"]
+    options = {"epochs": 3, "initial_epoch": 1, "verbose": 0, "callbacks": health}
+    other = make_model(seed=9).fit(images, **options).history["uniformity"]
+    assert first[-1] not in other

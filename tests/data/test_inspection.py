@@ -60,6 +60,11 @@ def test_the_first_batch_of_a_generator_is_put_back():
     assert is_read_once(generator) and num_batches(generator) is None
 
 
+def test_batches_of_a_generator_may_be_lists():
+    _, generator = first_batch(iter([[IMAGES[:2], [0, 1]], [IMAGES[2:], [0, 1, 0, 1]]]))
+    assert [type(batch) for batch in generator] == [tuple, tuple]
+
+
 @pytest.mark.parametrize("data", ["images.npy", (IMAGES, IMAGES), None, 3])
 def test_objects_that_are_not_datasets_are_refused(data):
     with pytest.raises(ValueError, match="must be an array, a tensor, or a dataset"):

@@ -214,6 +214,7 @@ CHANGED = {
         "color_distortion": 0.5,
         "grayscale": 0.6,
         "blur": 0.7,
+        "min_object_covered": 0.05,
     },
 }
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from keras_simclr.layers import RandomResizedCrop
+from keras_simclr.layers import RandomResizedCrop, SimCLRAugmenter
 from keras_simclr.layers.random_resized_crop import Crop
 
 SIZES = {"32x32": (32, 32, 32), "96x96": (96, 96, 96), "120x100": (120, 100, 96)}
@@ -296,3 +296,15 @@ def test_any_box_of_any_image_has_a_finite_view(data, size, out, channels, dtype
     assert np.isfinite(found).all()
     assert part.min() - margin <= found.min() and found.max() <= part.max() + margin
     np.testing.assert_array_equal(images, before)
+
+
+@pytest.mark.parametrize("layer", [RandomResizedCrop, SimCLRAugmenter])
+def test_crops_too_small_to_cover_enough_are_refused(layer):
+    with pytest.raises(ValueError, match="`min_object_covered`"):
+        layer(16, scale=(0.02, 0.09))
+
+
+def test_crops_may_all_be_small():
+    augmenter = SimCLRAugmenter(16, scale=(0.02, 0.09), min_object_covered=0.02, seed=0)
+    *_, height, width = boxes(augmenter.crop, 1000, 96, 96)
+    assert (0.02 <= height * width / 96**2).all() and (height * width / 96**2 <= 0.09).all()

@@ -417,3 +417,19 @@ def test_validation_labels_of_another_form_are_refused(pretrained, labeled_image
     images, labels = labeled_images
     with pytest.raises(ValueError, match="the same form"):
         fine_tune(pretrained, labeled_images, validation_data=(images, np.eye(2)[labels]))
+
+
+@pytest.mark.parametrize(
+    "labels, message", [(lambda y: y + 3, "below"), (lambda y: np.eye(2)[y], "the same form")]
+)
+def test_labels_of_a_validation_dataset_are_checked(labels, message, pretrained, labeled_images):
+    images, targets = labeled_images
+    validation = ArrayDataset(images, labels(targets), batch_size=8)
+    with pytest.raises(ValueError, match=message):
+        fine_tune(pretrained, labeled_images, validation_data=validation)
+
+
+def test_a_validation_dataset_without_labels_is_refused(pretrained, labeled_images):
+    validation = ArrayDataset(labeled_images[0], batch_size=8)
+    with pytest.raises(ValueError, match="Validation needs"):
+        fine_tune(pretrained, labeled_images, validation_data=validation)

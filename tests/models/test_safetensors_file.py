@@ -46,6 +46,15 @@ def test_a_loaded_model_is_still_pretrained(pretrained, file):
     assert from_safetensors(file).pretrained
 
 
+def test_a_loaded_model_keeps_the_recipe_of_its_epochs(make_model, file):
+    model = make_model(augmenter=None)
+    model.build((None, 12, 12, 3))
+    model.plan_epochs(20)
+    to_safetensors(model, file)
+    loaded = from_safetensors(file)
+    assert (loaded.temperature, loaded.augmenter.scale) == (0.1, (0.2, 1.0))
+
+
 def test_an_encoder_loads_without_other_packages_of_weights(pretrained, file):
     """The file is plain safetensors: its tensors can be read without Keras."""
     to_safetensors(pretrained.encoder, file)

@@ -205,3 +205,17 @@ def test_crops_follow_the_recipe_unless_the_augmenter_is_given(make_model, label
         given.fit(labeled_images[0], **options)
         assert model.augmenter.scale == area
         assert given.augmenter.scale == (0.08, 1.0)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+def test_a_loss_that_is_no_mean_is_refused(reduction, make_model):
+    with pytest.raises(ValueError, match="must be a mean"):
+        make_model().compile(loss=NTXentLoss(reduction=reduction))
+
+
+def test_the_temperature_is_that_of_the_loss(make_model, labeled_images, capsys):
+    model = make_model()
+    model.compile(loss=NTXentLoss(0.7))
+    model.fit(labeled_images[0], verbose=2)
+    assert model.temperature == 0.7
+    assert "temperature 0.7" in capsys.readouterr().out

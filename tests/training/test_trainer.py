@@ -388,3 +388,36 @@ def test_the_end_of_a_dataset_of_unknown_length_does_not_warn(make_model, labele
     model.fit(data, epochs=2, validation_data=data, verbose=0)
     assert int(model.optimizer.iterations) == 4
     assert model.predict(data, verbose=0).shape == (24, 8)
+
+
+def test_each_batch_has_its_own_views_while_gradients_accumulate(make_model, labeled_images):
+    steps = []
+
+    class Draws(SimCLRAugmenter):
+        def sample(self, *arguments, **options):
+            crops = super().sample(*arguments, **options)
+            steps.append(np.array(keras.ops.convert_to_numpy(crops.crop.top)).tolist())
+            return crops
+
+    model = make_model(augmenter=Draws(**CROP_AND_FLIP, seed=2))
+    optimizer = keras.optimizers.SGD(0.01, gradient_accumulation_steps=2)
+    model.compile(optimizer, run_eagerly=True)
+    model.fit(labeled_images[0], batch_size=6, verbose=0)
+    drawn = {tuple(top) for top in steps if len(top) == 12}
+    assert int(keras.ops.convert_to_numpy(optimizer.iterations)) == 2
+    assert len(drawn) == 4
+
+
+@pytest.mark.every_backend
+@pytest.mark.usefixtures("compiled")
+def test_gradients_can_accumulate(make_model, labeled_images):
+    model = make_model()
+    model.compile(keras.optimizers.SGD(0.01, gradient_accumulation_steps=2))
+    history = model.fit(labeled_images[0], batch_size=6, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_no_epochs_do_not_count_as_pretraining(make_model, labeled_images):
+    model = make_model()
+    model.fit(labeled_images[0], epochs=2, initial_epoch=2, verbose=0)
+    assert not model.pretrained
