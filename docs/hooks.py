@@ -5,7 +5,9 @@ import re
 
 import griffe
 
-NAMESPACES = "models layers losses optimizers evaluation callbacks plotting report datasets".split()
+NAMESPACES = (
+    "models layers losses optimizers evaluation callbacks plotting report datasets checkpoints"
+).split()
 EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1.+)*", re.MULTILINE)
 
 

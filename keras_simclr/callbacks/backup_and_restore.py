@@ -39,7 +39,8 @@ class BackupAndRestore(keras.callbacks.Callback):
     are kept: if its checksums show that one is damaged, the run resumes from the other.
 
     On Ctrl-C or SIGTERM, `SimCLR.fit` and `fine_tune` save a backup before the next step and stop.
-    The order of arrays and of a `keras.utils.PyDataset` is restored without reading any images;
+    The order of arrays and of `image_folder` is restored without reading any images. Of a
+    `keras.utils.PyDataset` without workers, the steps of the interrupted epoch are read again; all
     other datasets are read again up to where they were.
 
     For Keras models that are not of this package, and in runs with several processes, backups are

@@ -198,7 +198,7 @@ def evaluate(
         bool,
         typer.Option(
             "--label-efficiency",
-            help="Also train with 1 %, 10 % and all labels: 21 trainings of 300 steps or more.",
+            help="Also train with 1 %, 10 % and all labels: up to 21 trainings of 300 steps.",
         ),
     ] = False,
     seed: Seed = 0,
@@ -210,7 +210,7 @@ def evaluate(
     Prints the accuracy of the nearest neighbors (kNN) and of a linear classifier on the features.
 
     --label-efficiency compares fine-tuning, a linear classifier and training from scratch on at
-    most 10,000 images, in 21 trainings of 300 steps or more with batches of at most 128, and
+    most 10,000 images, in up to 21 trainings of 300 steps with batches of at most 128, and
     writes label_efficiency.json to RUN.
     """
     from keras_simclr.cli.features import run_evaluation
@@ -228,7 +228,10 @@ def views(
     max_broken: MaxBroken = 0.1,
     as_json: Json = False,
 ) -> dict[str, Any]:
-    """Draw images beside the views that pretraining compares."""
+    """Draw images beside random views of them.
+
+    Below 100 epochs, pretraining crops small images less: `views.png` of a run has its own views.
+    """
     from keras_simclr.cli.pretraining import draw_views
 
     return draw_views(images, out, image_size, count, seed, max_broken)

@@ -87,8 +87,9 @@ def image_folder(
             the median of the shorter sides, at most 96.
         batch_size: Images per batch, at most the number of files. Defaults to 256.
         labels: "folders": the folders in `path` are the classes; the path of a CSV file of
-            `path,label`, which then lists all images; None: no labels. Defaults to "auto":
-            "folders" if there are several and no image lies outside them.
+            `path,label`, which then lists all images (relative paths start from `path`); None:
+            no labels. Defaults to "auto": "folders" if there are several and no image lies
+            outside them.
         class_names: Names of all classes, in the order of their labels, such as those of the
             training data. Defaults to None: those that occur, sorted.
         channels: Number of channels. Defaults to None, the largest in the sample: 1 if all are

@@ -31,7 +31,7 @@ CROP_AND_FLIP: dict[str, Any] = {  # what `fine_tune` leaves of any augmenter
     "blur": 0.0,
 }
 
-SMALL_GRAY: dict[str, Any] = {  # digits, cells: one channel, where a flip may change the class
+SMALL_GRAY: dict[str, Any] = {  # digits, letters: one channel, where a flip may change the class
     **CIFAR,
     "scale": (0.25, 1.0),
     "horizontal_flip": 0.0,
