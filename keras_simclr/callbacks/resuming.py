@@ -45,6 +45,19 @@ def adopted_seed(model: Any, backup: BackupAndRestore | None) -> Iterator[None]:
         raise
 
 
+def adopted_augmenter_seeds(states: list, backup: BackupAndRestore | None) -> list:
+    """Let the random states of an augmenter be those of a backup, and return them.
+
+    Keras draws a seed for every layer that is not given one.
+    """
+    record = backup.newest_record() if backup is not None else None
+    saved = record["settings"].get("augmenter_seeds") if record else None
+    if saved and len(saved) == len(states):
+        for state, value in zip(states, saved, strict=True):
+            state.assign(value)
+    return [keras.ops.convert_to_numpy(state).tolist() for state in states]
+
+
 @contextlib.contextmanager
 def resumable(callbacks: list, run: Run) -> Iterator[None]:
     """Let the `BackupAndRestore` among callbacks, if there is one, resume a run within an epoch."""

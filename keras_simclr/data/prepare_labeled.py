@@ -192,7 +192,7 @@ def _looked_at(x):
 
 def _prepare_dataset(dataset, value_range, steps_per_epoch, min_steps, num_classes, multi_label):
     batch, dataset = first_batch(dataset)
-    images, labels = _labels_of_batch(batch, "Fine-tuning")
+    images, labels = _images_and_labels(batch, "Fine-tuning")
     check_images(images, value_range)
     check_shards(images[:1], len(images))
     steps_per_pass = num_usable_batches(dataset, len(images))
@@ -229,10 +229,11 @@ def prepare_validation_data(data, labeled, value_range, batch_size=None, *, mult
     """
     if not isinstance(data, (tuple, list)):
         _check_same_classes(labeled.source, data)
-        batch, data = first_batch(data)
-        labels = _labels_of_batch(batch, "Validation")[1]
         if isinstance(data, FileDataset):
-            labels = data.targets[0]
+            labels = (data.targets or [None])[0]
+        else:
+            batch, data = first_batch(data)
+            _, labels = _images_and_labels(batch, "Validation")
         _check_validation_labels(labels, labeled, multi_label)
         return prepare_evaluation_data(data, value_range).data
     images, labels, *weights = data
@@ -241,7 +242,7 @@ def prepare_validation_data(data, labeled, value_range, batch_size=None, *, mult
     return prepare_evaluation_data(images, value_range, batch_size, labels, *weights).data
 
 
-def _labels_of_batch(batch, purpose):
+def _images_and_labels(batch, purpose):
     """Return images and labels of a batch of (images, labels, ...) as NumPy arrays."""
     if not isinstance(batch, (tuple, list)) or len(batch) < 2:
         raise ValueError(

@@ -7,7 +7,12 @@ import keras
 
 from keras_simclr import distribution
 from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
-from keras_simclr.callbacks.resuming import adopted_seed, find_backup, resumable
+from keras_simclr.callbacks.resuming import (
+    adopted_augmenter_seeds,
+    adopted_seed,
+    find_backup,
+    resumable,
+)
 from keras_simclr.callbacks.run_state import Run, plain_config
 from keras_simclr.data.array_dataset import split_array
 from keras_simclr.data.epoch_dataset import weakly
@@ -175,7 +180,8 @@ class FineTuner(keras.Model):
             start = classifier.get_weights() if is_probe and is_recipe else None
             seed = self.sub_seed("labelled views")
             min_area = recipes.MIN_AREA if labeled.num_labels < recipes.MANY_LABELS else 0.0
-            augmenter_seeds = _resumed_seeds(augmenter, callbacks)
+            states = seed_states(augmenter) if isinstance(augmenter, keras.layers.Layer) else []
+            augmenter_seeds = adopted_augmenter_seeds(states, find_backup(callbacks))
             views = fine_tuning_views(augmenter, self.value_range, seed, self.augmenter, min_area)
             dataset = labeled.make_dataset(views)
             dataset.epoch = initial_epoch
@@ -255,22 +261,6 @@ def _fit(classifier, dataset, callbacks, run, verbose, validation_data, **argume
             shuffle=False,
             **arguments,
         )
-
-
-def _resumed_seeds(augmenter, callbacks):
-    """Return the seeds of the layers of an augmenter, after setting them to those of a backup.
-
-    Keras draws a seed for every layer that is not given one.
-    """
-    if not isinstance(augmenter, keras.layers.Layer):
-        return None
-    states, backup = seed_states(augmenter), find_backup(callbacks)
-    record = backup.newest_record() if backup else None
-    saved = record["settings"].get("augmenter_seeds") if record else None
-    if saved and len(saved) == len(states):
-        for state, value in zip(states, saved, strict=True):
-            state.assign(value)
-    return [keras.ops.convert_to_numpy(state).tolist() for state in states]
 
 
 def _check_class_weight(class_weight, sample_weight, multi_label):

@@ -93,8 +93,8 @@ def from_safetensors(filepath: str | os.PathLike) -> keras.Model:
     model.set_weights(weights)
     if json.loads(metadata[PRETRAINED]):
         model.pretrained = True
-    if json.loads(metadata[PLANNED_EPOCHS]):
-        model.plan_epochs(json.loads(metadata[PLANNED_EPOCHS]))
+    if epochs := json.loads(metadata[PLANNED_EPOCHS]):
+        model.plan_epochs(epochs)
     return model
 
 
