@@ -35,10 +35,9 @@ class EmbeddingHealth(Monitor):
     """
 
     def __init__(self, images: Any, every: int = 1, max_images: int = 2048, seed: int = 0) -> None:
-        super().__init__(every)
-        self._images, _ = sampled(images, max_images, seed)
+        super().__init__(every, sampled(images, max_images, seed)[0])
 
     def measure(self) -> dict[str, float]:
         """Return the numbers to log."""
-        report = embedding_health(self._images, model=self.model).to_dict()
+        report = embedding_health(self.images[0], model=self.model).to_dict()
         return {name: report[name] for name in LOGGED}

@@ -57,14 +57,14 @@ class KNNMonitor(Monitor):
         max_images: int = 5000,
         seed: int = 0,
     ) -> None:
-        super().__init__(every)
         if k is not None:
             check_positive_integer("k", k)
         check_positive("temperature", temperature)
-        self.k, self.temperature = k, temperature
         self._bank = _labeled(train_images, train_labels, "train_images", max_images, seed)
         encode_labels(self._bank[1])
         self._test = _labeled(test_images, test_labels, "test_images", max_images, seed)
+        super().__init__(every, self._bank[0], self._test[0])
+        self.k, self.temperature = k, temperature
 
     def measure(self) -> dict[str, float]:
         """Return `knn_accuracy`."""

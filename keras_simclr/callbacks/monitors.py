@@ -18,12 +18,14 @@ class Monitor(keras.callbacks.Callback):
 
     Args:
         every: Number of epochs from one measurement to the next.
+        *images: Arrays of images to measure on; `SimCLR.fit` checks them before training.
     """
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, every: int, *images: np.ndarray) -> None:
         super().__init__()
         check_positive_integer("every", every)
         self.every = every
+        self.images = images
         self._values: dict[str, float] = {}
 
     def measure(self) -> dict[str, float]:

@@ -38,6 +38,22 @@ def check_images(images, value_range):
     _check_range(lowest, highest, value_range)
 
 
+def check_channels(shape, channels):
+    """Raise a ValueError unless images of shape (N, H, W, C) have the channels of the model."""
+    if shape[-1] == channels:
+        return
+    if (shape[-1], channels) == (1, 3):
+        cure = "Repeat the gray channel, for example with `np.repeat(images, 3, axis=-1)`."
+    elif (shape[-1], channels) == (4, 3):
+        cure = "Drop the alpha channel with `images[..., :3]`."
+    else:
+        cure = "Convert the images, or create a new model for them."
+    raise ValueError(
+        f"The model takes images with {channels} channels. Received: images of shape "
+        f"{tuple(shape)}. {cure}"
+    )
+
+
 def check_no_views(labels=None):
     """Raise a ValueError if the labels are images."""
     if len(getattr(labels, "shape", ())) == 4:

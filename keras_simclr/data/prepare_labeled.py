@@ -9,7 +9,7 @@ from keras_simclr import distribution
 from keras_simclr.data.array_dataset import ArrayDataset
 from keras_simclr.data.batch_size import DEFAULT_BATCH_SIZE, check_no_batch_size, check_shards
 from keras_simclr.data.file_dataset import FileDataset
-from keras_simclr.data.image_checks import check_images
+from keras_simclr.data.image_checks import check_channels, check_images
 from keras_simclr.data.inspection import (
     first_batch,
     is_array,
@@ -235,11 +235,14 @@ def prepare_validation_data(data, labeled, value_range, batch_size=None, *, mult
             batch, data = first_batch(data)
             _, labels = _images_and_labels(batch, "Validation")
         _check_validation_labels(labels, labeled, multi_label)
-        return prepare_evaluation_data(data, value_range).data
-    images, labels, *weights = data
-    labels = _check_validation_labels(labels, labeled, multi_label, len(images))
-    weights = [_check_weights(weight, len(images)) for weight in weights]
-    return prepare_evaluation_data(images, value_range, batch_size, labels, *weights).data
+        prepared = prepare_evaluation_data(data, value_range)
+    else:
+        images, labels, *weights = data
+        labels = _check_validation_labels(labels, labeled, multi_label, len(images))
+        weights = [_check_weights(weight, len(images)) for weight in weights]
+        prepared = prepare_evaluation_data(images, value_range, batch_size, labels, *weights)
+    check_channels(prepared.first.shape, labeled.example[0].shape[-1])
+    return prepared.data
 
 
 def _images_and_labels(batch, purpose):

@@ -61,16 +61,18 @@ def check_augmenter(
         lower, upper = getattr(augmenter, "value_range", (0, 255))
     else:
         lower, upper = value_range
-    batch = np.repeat(images[:1], COPIES, axis=0).astype("float32")
+    num_views = getattr(augmenter, "num_views", 2)
+    copies = COPIES // num_views * num_views
+    batch = np.repeat(images[:1], copies, axis=0).astype("float32")
     before = batch.copy()
     given = ops.convert_to_tensor(batch)
     views_of = view_function(augmenter)
     views, next_views = views_of(given, 0), views_of(given, 1)
-    findings = [_shape(views)]
+    findings = [_shape(views, copies)]
     if not findings[0].passed:
         return findings
     scale = upper - lower
-    halves = np.split(views, 2)  # an augmenter may treat first and second views differently
+    parts = np.split(views, num_views)  # an augmenter may treat first and other views differently
     return [
         *findings,
         _range(views, lower, upper),
@@ -81,8 +83,8 @@ def check_augmenter(
             "SeedGenerator`, and do anything with training=True?",
         ),
         _finding(
-            all(_differ(half, half[:1], scale) for half in halves),
-            "Every image of a batch has its own draws, and so does each of its two views.",
+            all(_differ(part, part[:1], scale) for part in parts),
+            "Every image of a batch has its own draws, and so does each of its views.",
             "All images of a batch have the same draw.",
         ),
         _finding(
@@ -97,12 +99,12 @@ def _finding(passed, good, bad):
     return Finding(bool(passed), good if passed else bad)
 
 
-def _shape(views):
-    passed = views.ndim == 4 and len(views) == COPIES
+def _shape(views, copies):
+    passed = views.ndim == 4 and len(views) == copies
     return _finding(
         passed,
-        f"The {COPIES} views have the shape {views.shape[1:]}.",
-        f"{COPIES} images should become {COPIES} views (height, width, channels), and became "
+        f"The {copies} views have the shape {views.shape[1:]}.",
+        f"{copies} images should become {copies} views (height, width, channels), and became "
         f"{views.shape}.",
     )
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_simclr import distribution
+from keras_simclr.data.image_checks import check_channels
 from keras_simclr.layers import SimCLRAugmenter, TwoAugmenters
 from keras_simclr.layers.inherit_settings import inherit_settings
 from keras_simclr.layers.views import warn_if_uncompilable
@@ -132,6 +133,7 @@ class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
     def build(self, input_shape):
         """Create encoder, projection head and augmenter for images of shape (None, H, W, C)."""
         if self._encoder is not None:
+            check_channels(input_shape, self._encoder.input_shape[-1])
             return
         with python_random(self.sub_seed("build")):
             self._build_parts(tuple(input_shape))

@@ -6,10 +6,12 @@ import keras
 
 from keras_simclr import distribution
 from keras_simclr.callbacks.main_process import all_callbacks, list_callbacks
+from keras_simclr.callbacks.monitors import Monitor
 from keras_simclr.callbacks.resuming import adopted_seed, find_backup, resumable
 from keras_simclr.callbacks.run_state import Run
 from keras_simclr.data.array_dataset import split_array
 from keras_simclr.data.epoch_dataset import weakly
+from keras_simclr.data.image_checks import check_channels, check_images
 from keras_simclr.data.inspection import images_of, is_array
 from keras_simclr.data.padding import pad_batches, remove_padding
 from keras_simclr.data.prepare import prepare_evaluation_data, prepare_training_data
@@ -114,9 +116,11 @@ class Trainer(RecipeCompiler, LoggedMetrics):
                 micro_batch_size=self.micro_batch_size,
             )
             if validation_data is not None:
-                validation_data = self._prepare_evaluation(
+                validation = self._prepare_evaluation(
                     validation_data, validation_batch_size or data.batch_size
-                ).data
+                )
+                check_channels(validation.first.shape, data.first.shape[-1])
+                validation_data = validation.data
             verbose = verbose if distribution.is_main_process() else 0
             run = self._prepare_fit(data, epochs, initial_epoch, callbacks, verbose, shuffle)
             with (
@@ -147,6 +151,7 @@ class Trainer(RecipeCompiler, LoggedMetrics):
     def _prepare_fit(self, data, epochs, initial_epoch, callbacks, verbose, shuffle):
         """Create all that `fit` needs, so that errors come before training; return the `Run`."""
         self.build((None, *data.first.shape[1:]))
+        self._check_monitors(callbacks)
         if not self.compiled:
             self.compile()
         if self._optimizer_is_auto and epochs > initial_epoch:
@@ -168,6 +173,13 @@ class Trainer(RecipeCompiler, LoggedMetrics):
             )
 
         return Run(settings, digest(data.first), initial_epoch, data.epoch_start())
+
+    def _check_monitors(self, callbacks):
+        """Raise a ValueError if a monitor has images that the model does not take."""
+        for monitor in callbacks:
+            for images in monitor.images if isinstance(monitor, Monitor) else ():
+                check_images(images, self.value_range)
+                check_channels(images.shape, self.encoder.input_shape[-1])
 
     def train_step(self, *args):
         """Train on views of each image in a batch."""

@@ -54,6 +54,22 @@ def test_monitors_leave_training_unchanged(knn, make_model, labeled_images):
         np.testing.assert_array_equal(np.array(one), np.array(other))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(lambda images: images[..., :1], "np.repeat"), (lambda images: images / 255, "value_range=")],
+)
+def test_images_that_the_model_does_not_take_are_refused_before_training(
+    change, message, make_model, labeled_images
+):
+    images, labels = labeled_images
+    wrong = change(images)
+    for monitor in (KNNMonitor(images, labels, wrong, labels), EmbeddingHealth(wrong)):
+        model = make_model()
+        with pytest.raises(ValueError, match=message):
+            fit(model, images, monitor)
+        assert not model.pretrained
+
+
 def test_every_epoch_has_a_value_but_not_every_one_is_measured(make_model, labeled_images):
     measured = []
 

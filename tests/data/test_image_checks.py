@@ -69,6 +69,33 @@ def test_values_out_of_range_are_refused_by(method, dtype, make_model):
         calls[method]()
 
 
+@pytest.mark.every_backend
+@pytest.mark.parametrize(
+    "method",
+    ["predict", "evaluate", "fit", "fine_tune", "validation", "fine_tune_validation"],
+)
+@pytest.mark.parametrize(
+    ("channels", "cure"), [(1, "np.repeat"), (4, "alpha"), (2, "create a new model")]
+)
+def test_images_with_other_channels_than_the_model_takes_are_refused_by(
+    method, channels, cure, make_model
+):
+    images, labels = np.repeat(GOOD[..., :1], channels, axis=-1), np.arange(8) % 2
+    model = make_model()
+    model.build((None, 12, 12, 3))
+    calls = {
+        "validation": lambda: model.fit(GOOD, validation_data=images),
+        "fine_tune": lambda: model.fine_tune(images, labels),
+        "fine_tune_validation": lambda: model.fine_tune(
+            GOOD, labels, validation_data=(images, labels)
+        ),
+    }
+    message = rf"takes images with 3 channels\. Received: .*{channels}\)\. .*{cure}"
+    with pytest.raises(ValueError, match=message):
+        calls.get(method, lambda: getattr(model, method)(images))()
+    assert not model.pretrained
+
+
 def test_wide_integers_in_their_value_range_can_be_trained_on(make_model):
     model = make_model(value_range=(0, 65535))
     history = model.fit((GOOD * 257).astype("uint16"), verbose=0).history

@@ -38,6 +38,7 @@ def failed(augmenter, images, **arguments):
     [
         SimCLRAugmenter(12, seed=1),
         TwoAugmenters(SimCLRAugmenter(12, seed=1), SimCLRAugmenter(12, blur=1.0, seed=2)),
+        TwoAugmenters(SimCLRAugmenter(12, seed=1), SimCLRAugmenter(12, seed=2), num_views=3),
         Plain(brighter),
         keras.Sequential([layers.RandomFlip(seed=1)]),
     ],
