@@ -6,7 +6,7 @@
 - Views. Formula: 2N images in float32. Measured: the peak while they are created.
 - Activations. Formula: what a plain step keeps per view for the backward pass, the inputs of
   Conv2D and BatchNormalization and the outputs of ReLU, each tensor once. Measured: the peak of a
-  step.
+  step as `fit` makes it, then of one with Keras' own layers.
 - The loss. Formula: ten times z and three times a chunk of logits. Measured: the peak of loss and
   gradient (by `nt_xent.py`).
 
@@ -15,6 +15,7 @@ slope of the peak over their number, which leaves out what a process needs anywa
 """
 
 import argparse
+import contextlib
 import math
 import statistics
 import sys
@@ -22,15 +23,15 @@ import sys
 import keras
 from keras import layers
 from memory_use import one_round, serve, started, stop
-from micro_batches import random_images
 from nt_xent import DIMENSIONS, SIZES, alternate, start
 from small_resnet import small_resnet
-from step import compiled
+from step import compiled, random_images
 from views import ours
 
 from keras_simclr import SimCLR
 from keras_simclr.losses.comparison import CHUNK_LOGITS, MIN_CHUNK
 from keras_simclr.models.resnet import resnet_by_name
+from keras_simclr.ops.fast_layers import fast_layers
 
 VALUE = 4  # bytes of a float32
 KIB, MIB = 2**10, 2**20
@@ -62,24 +63,29 @@ def view_maker(side, count):
     return lambda: make(0) is None
 
 
-def plain_step(name, batch):
-    """Return a function that makes a plain training step."""
+def plain_step(name, batch, keras_layers=False):
+    """Return a function that makes a plain training step, as `fit` does or with Keras' layers."""
     model = compiled(SimCLR, SIDES[name], network(name))
     images = random_images(batch, SIDES[name])
-    return lambda: float(model.train_on_batch(images)[0])
+
+    def step():
+        with contextlib.nullcontext() if keras_layers else fast_layers(model):
+            return float(model.train_on_batch(images)[0])
+
+    return step
 
 
-def peak_of(name, count, side):
+def peak_of(name, count, *options):
     """Return the MiB that the second call adds to the process."""
-    process = started(__file__, "--serve", name, count, "--side", side)
+    process = started(__file__, "--serve", name, count, *options)
     peak = [one_round(process)[1] for _ in range(2)][-1]
     stop(process)
     return peak
 
 
-def bytes_per_image(name, counts, side=0):
+def bytes_per_image(name, counts, *options):
     """Return by how many bytes the peak grows per image."""
-    peaks = [peak_of(name, count, side) for count in counts]
+    peaks = [peak_of(name, count, *options) for count in counts]
     return MIB * statistics.linear_regression(counts, peaks).slope
 
 
@@ -96,7 +102,9 @@ def compare_views(sides, batches):
     """Print the memory of a view of each size."""
     for side in sides:
         counts = [2 * batch for batch in batches]
-        show(f"views, {side} px", VALUE * 3 * side**2, bytes_per_image(VIEWS, counts, side))
+        show(
+            f"views, {side} px", VALUE * 3 * side**2, bytes_per_image(VIEWS, counts, "--side", side)
+        )
 
 
 def compare_activations(names, batches):
@@ -104,6 +112,8 @@ def compare_activations(names, batches):
     for name in names:
         formula = VALUE * kept_values(network(name))
         show(f"{name}, {SIDES[name]} px", formula, bytes_per_image(name, batches) / 2)
+        plain = bytes_per_image(name, batches, "--keras-layers") / 2
+        show(f"{name}, with Keras' own layers", formula, plain)
 
 
 def compare_logits(sizes):
@@ -126,10 +136,14 @@ if __name__ == "__main__":
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="2N of the logits")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--side", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--keras-layers", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         case, number = options.serve[0], int(options.serve[1])
-        serve(view_maker(options.side, number) if case == VIEWS else plain_step(case, number))
+        if case == VIEWS:
+            serve(view_maker(options.side, number))
+        else:
+            serve(plain_step(case, number, options.keras_layers))
         sys.exit()
     print(keras.backend.backend())
     if VIEWS in options.parts:

@@ -14,19 +14,12 @@ import statistics
 import time
 
 import keras
-import numpy as np
 from memory_use import peak
-from step import compiled, seconds
+from step import compiled, random_images, seconds
 
 from keras_simclr import SimCLR
 from keras_simclr.ops.fast_layers import fast_layers
 from keras_simclr.ops.host_memory import freed_memory_kept
-
-
-def random_images(count, size):
-    """Return random images as a uint8 tensor of shape (count, size, size, 3)."""
-    images = np.random.default_rng(0).integers(0, 256, (count, size, size, 3))
-    return keras.ops.convert_to_tensor(images.astype("uint8"))
 
 
 @freed_memory_kept()  # as in `fit`
@@ -55,7 +48,8 @@ def measure_memory(batch, micro, size):
     model = compiled(SimCLR, size, "resnet18", micro_batch_size=micro)
     before, images = peak(), random_images(batch, size)
     began = time.perf_counter()
-    loss = float(model.train_on_batch(images)[0])
+    with fast_layers(model):
+        loss = float(model.train_on_batch(images)[0])
     duration = time.perf_counter() - began
     kind = f"micro-batches of {micro}" if micro else "one piece"
     print(

@@ -63,10 +63,11 @@ def test_the_small_resnet_has_feature_maps_of_a_quarter_of_the_size(monkeypatch)
 
 
 @pytest.mark.every_backend
-def test_the_step_is_compared_with_one_on_precomputed_views(benchmark, monkeypatch, capsys):
+@pytest.mark.parametrize("compare", ["compare_views", "compare_layers"])
+def test_a_step_is_compared_with_others(compare, benchmark, monkeypatch, capsys):
     step = benchmark("step")
     monkeypatch.setattr(step, "BATCH_SIZE", 8)
-    step.measure(12, runs=1)
+    getattr(step, compare)(12, runs=1)
     assert f"{BACKEND} " in capsys.readouterr().out
 
 
@@ -127,14 +128,15 @@ def test_the_network_of_lightly_is_evaluated_as_it_was_trained(benchmark, rng, t
 
 def test_memory_is_compared_with_formulas(benchmark, monkeypatch, capsys):
     memory = benchmark("memory")
-    monkeypatch.setattr(memory, "peak_of", lambda name, count, side: 0.5 + 0.01 * count)
+    monkeypatch.setattr(memory, "peak_of", lambda name, count, *options: 0.5 + 0.01 * count)
     monkeypatch.setattr(memory, "alternate", lambda processes, rounds: {64: [[0.1, 2.0, 1.0]]})
     monkeypatch.setattr(memory, "start", lambda name, size: None)
     memory.compare_views([12], [8, 16])
     memory.compare_activations(["small_resnet"], [8, 16])
     memory.compare_logits([64])
-    assert capsys.readouterr().out.count("ratio") == 3
+    assert capsys.readouterr().out.count("ratio") == 4
     assert memory.view_maker(12, 4)() is False
+    assert memory.plain_step("small_resnet", 4)() > 0
 
 
 @pytest.mark.every_backend

@@ -3,8 +3,10 @@
 A failure here means that an upgrade of Keras or of a framework has changed one of them.
 """
 
+import contextlib
 import tempfile
 import threading
+import weakref
 
 import keras
 import numpy as np
@@ -42,6 +44,51 @@ def test_keras_steps_call_the_model_by_its_attribute_call(step):
     with keras_internals.calling(model, function):
         getattr(model, step)(np.ones((2, 4)), np.ones((2, 3)), verbose=0)
     assert seen and "call" not in vars(model)
+
+
+class Watched(layers.Layer):
+    """A layer that notes how many outputs of such layers are held."""
+
+    outputs: list = []
+    held: list = []
+
+    def call(self, inputs):
+        self.held.append(sum(output() is not None for output in self.outputs))
+        outputs = inputs * 2.0
+        self.outputs.append(weakref.ref(outputs))
+        return outputs
+
+
+def branches():
+    """Return a model with shared inputs, nested models, two outputs and a structure of inputs."""
+    a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
+    inner = keras.Sequential([keras.Input((4,)), layers.Rescaling(3.0), layers.Rescaling(0.5)])
+    x = layers.Add()([inner(a), b])
+    y = layers.Concatenate()([x, inner(x), layers.Add()([x, a])])
+    return keras.Model({"a": a, "b": b}, [y, x])
+
+
+def test_a_functional_model_that_frees_its_tensors_returns_the_same():
+    model = branches()
+    given = {"a": np.arange(8.0).reshape(2, 4), "b": np.ones((2, 4))}
+    expected = model(given)
+    with keras_internals.intermediates_freed(model):
+        found = model(given)
+        assert len(keras.models.clone_model(model).layers) == len(model.layers)
+    assert isinstance(found, list) and "_run_through_graph" not in vars(model)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(np.array(one), np.array(other))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch alone runs layer by layer")
+@pytest.mark.parametrize(("frees", "held"), [(False, [0, 1, 2, 3]), (True, [0, 1, 1, 1])])
+def test_a_functional_model_frees_each_tensor_after_its_last_use(frees, held):
+    model = keras.Sequential([keras.Input((4,)), *(Watched() for _ in range(4))])
+    Watched.outputs.clear()
+    Watched.held.clear()
+    with keras_internals.intermediates_freed(model) if frees else contextlib.nullcontext():
+        model(np.ones((2, 4)))
+    assert Watched.held == held
 
 
 class Numbers(keras.utils.PyDataset):

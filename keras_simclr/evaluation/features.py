@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_simclr.keras_internals import own_loader_seeds
 from keras_simclr.ops.digest import digest
+from keras_simclr.ops.fast_layers import fast_layers
 
 
 @contextlib.contextmanager
@@ -64,7 +65,7 @@ def unchanged(model: keras.Model) -> Iterator[None]:
 def _embed(model, images):
     # An empty `CallbackList`, as Keras would replace `model.history`.
     callbacks = keras.callbacks.CallbackList()
-    with own_loader_seeds():
+    with own_loader_seeds(), fast_layers(model):
         features = model.predict(images, verbose=0, callbacks=callbacks)
     return np.asarray(features, "float32")
 

@@ -22,6 +22,7 @@ from keras_simclr.keras_internals.layers import (
     convolutions_without_copies as convolutions_without_copies,
 )
 from keras_simclr.keras_internals.layers import flatten_layers as flatten_layers
+from keras_simclr.keras_internals.layers import intermediates_freed as intermediates_freed
 from keras_simclr.keras_internals.layers import is_functional as is_functional
 from keras_simclr.keras_internals.layers import layer_calls as layer_calls
 from keras_simclr.keras_internals.layers import object_graph as object_graph

@@ -1,5 +1,6 @@
 """Layers, their weights and their files."""
 
+import collections
 import contextlib
 import functools
 import math
@@ -95,6 +96,47 @@ def convolutions_without_copies():
 
     with replaced(nn, "_transpose_spatial_inputs", without_copy):
         yield
+
+
+@contextlib.contextmanager
+def intermediates_freed(model):
+    """Let functional models forget each tensor after the last layer that reads it.
+
+    Keras keeps the tensors between the layers until the last layer has run.
+    """
+    from keras.src.models.functional import Functional
+
+    layers = (getattr(layer, "_functional", layer) for layer in flatten_layers(model))
+    with contextlib.ExitStack() as stack:
+        for layer in {id(layer): layer for layer in layers}.values():
+            if isinstance(layer, Functional):
+                run = functools.partial(_run_and_free, layer, layer._run_through_graph)
+                stack.enter_context(replaced(layer, "_run_through_graph", run))
+        yield
+
+
+def _run_and_free(model, run, inputs, operation_fn, call_fn=None):
+    """Return what `run`, the method of `Functional`, returns."""
+    if call_fn is not None:  # the model is being cloned
+        return run(inputs, operation_fn, call_fn)
+    by_depth = model._nodes_by_depth
+    nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    nodes = [node for node in nodes if node.operation and not node.is_input]
+    readers = collections.Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
+    readers.update(map(id, model.outputs))
+    tensors = dict(zip(map(id, model.inputs), keras.tree.flatten(inputs), strict=True))
+    del inputs
+    for node in nodes:
+        args, kwargs = node.arguments.fill_in(tensors)
+        results = operation_fn(node.operation)(*args, **kwargs)
+        tensors.update(zip(map(id, node.outputs), keras.tree.flatten(results), strict=True))
+        del args, kwargs, results
+        for tensor in map(id, node.input_tensors):
+            readers[tensor] -= 1
+            if not readers[tensor]:
+                del tensors[tensor]
+    outputs = [tensors[id(tensor)] for tensor in model.outputs]
+    return keras.tree.pack_sequence_as(model._outputs_struct, outputs)
 
 
 @contextlib.contextmanager

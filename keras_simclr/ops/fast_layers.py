@@ -1,4 +1,4 @@
-"""Layers in faster forms, for training on PyTorch, and on a CPU on TensorFlow and JAX."""
+"""Layers in faster forms, on PyTorch, and on a CPU on TensorFlow and JAX."""
 
 import contextlib
 import functools
@@ -10,6 +10,7 @@ from keras_simclr import distribution
 from keras_simclr.keras_internals import (
     convolutions_without_copies,
     flatten_layers,
+    intermediates_freed,
     layer_calls,
 )
 from keras_simclr.ops.convolutions import convolve, has_slow_gradient
@@ -18,19 +19,24 @@ from keras_simclr.ops.forms import for_gpu
 
 @contextlib.contextmanager
 def fast_layers(model):
-    """Let the layers of a model train in faster forms of the same arithmetic, in a context.
+    """Let the layers of a model compute the same in faster forms, in a context.
 
     On PyTorch and TensorFlow, Keras normalizes in elementary operations, which take longer and keep
-    three times the activations for the gradient. Here BatchNormalization uses the framework's fused
-    kernel, on TensorFlow only on a CPU, and not on several devices, whose statistics are
-    synchronized. On PyTorch the inputs of convolutions are not copied. On JAX on a CPU, the
-    gradients of the kernels of convolutions are matrix products.
+    three times the activations for the gradient. Here BatchNormalization trains with the
+    framework's fused kernel, on TensorFlow only on a CPU, and not on several devices, whose
+    statistics are synchronized. On PyTorch the inputs of convolutions are not copied, and
+    functional models forget each tensor after its last use. On JAX on a CPU, the gradients of the
+    kernels of convolutions are matrix products.
 
     Args:
         model: Keras model or layer.
     """
     if keras.backend.backend() == "torch":
-        with _fused(model, _normalize_on_torch), convolutions_without_copies():
+        with (
+            _fused(model, _normalize_on_torch),
+            convolutions_without_copies(),
+            intermediates_freed(model),
+        ):
             yield
     elif for_gpu():
         yield

@@ -246,6 +246,7 @@ class Trainer(RecipeCompiler, LoggedMetrics):
             self.compile()
         with (
             distribution.inference(self),
+            fast_layers(self),
             end_of_data_expected(steps),
             self._gradient_norm.paused(),
         ):
@@ -283,10 +284,10 @@ class Trainer(RecipeCompiler, LoggedMetrics):
         options = {"verbose": verbose, "callbacks": callbacks}
         self.build((None, *data.first.shape[1:]))
         if distribution.num_devices() == distribution.num_replicas():  # every process predicts all
-            with end_of_data_expected(steps):
+            with fast_layers(self), end_of_data_expected(steps):
                 return super().predict(weakly(data.data), steps=steps, **options)
         padded, counts = pad_batches(data.data)
-        with distribution.inference(self):
+        with distribution.inference(self), fast_layers(self):
             rows = super().predict(padded, steps=steps or data.steps_per_epoch, **options)
         return remove_padding(rows, counts)
 
