@@ -1,6 +1,5 @@
 """Layers, their weights and their files."""
 
-import collections
 import contextlib
 import functools
 import math
@@ -108,33 +107,41 @@ def intermediates_freed(model):
 
     layers = (getattr(layer, "_functional", layer) for layer in flatten_layers(model))
     with contextlib.ExitStack() as stack:
-        for layer in {id(layer): layer for layer in layers}.values():
+        for layer in layers:
             if isinstance(layer, Functional):
-                run = functools.partial(_run_and_free, layer, layer._run_through_graph)
-                stack.enter_context(replaced(layer, "_run_through_graph", run))
+                plan, run = _plan_of_last_uses(layer), layer._run_through_graph
+                method = functools.partial(_run_and_free, layer, plan, run)
+                stack.enter_context(replaced(layer, "_run_through_graph", method))
         yield
 
 
-def _run_and_free(model, run, inputs, operation_fn, call_fn=None):
-    """Return what `run`, the method of `Functional`, returns."""
-    if call_fn is not None:  # the model is being cloned
-        return run(inputs, operation_fn, call_fn)
+def _plan_of_last_uses(model):
+    """Return the nodes of a functional model in order, each with the tensors it is last to read."""
     by_depth = model._nodes_by_depth
     nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
     nodes = [node for node in nodes if node.operation and not node.is_input]
-    readers = collections.Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
-    readers.update(map(id, model.outputs))
+    last_readers = {id(tensor): node for node in nodes for tensor in node.input_tensors}
+    for tensor in model.outputs:
+        last_readers.pop(id(tensor), None)
+    unneeded: dict = {node: [] for node in nodes}
+    for tensor, node in last_readers.items():
+        unneeded[node].append(tensor)
+    return list(unneeded.items())
+
+
+def _run_and_free(model, plan, run, inputs, operation_fn, call_fn=None):
+    """Return what `run`, the method of `Functional`, returns."""
+    if call_fn is not None:  # the model is being cloned
+        return run(inputs, operation_fn, call_fn)
     tensors = dict(zip(map(id, model.inputs), keras.tree.flatten(inputs), strict=True))
     del inputs
-    for node in nodes:
+    for node, unneeded in plan:
         args, kwargs = node.arguments.fill_in(tensors)
         results = operation_fn(node.operation)(*args, **kwargs)
         tensors.update(zip(map(id, node.outputs), keras.tree.flatten(results), strict=True))
         del args, kwargs, results
-        for tensor in map(id, node.input_tensors):
-            readers[tensor] -= 1
-            if not readers[tensor]:
-                del tensors[tensor]
+        for tensor in unneeded:
+            del tensors[tensor]
     outputs = [tensors[id(tensor)] for tensor in model.outputs]
     return keras.tree.pack_sequence_as(model._outputs_struct, outputs)
 

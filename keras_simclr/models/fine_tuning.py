@@ -140,7 +140,8 @@ class FineTuner(keras.Model):
         if epochs is not None:
             check_positive_integer("epochs", epochs, min_=0)
         callbacks = list_callbacks(callbacks)
-        with adopted_seed(self, find_backup(callbacks)):
+        backup = find_backup(callbacks)
+        with adopted_seed(self, backup):
             if validation_split:
                 (x, y, sample_weight), validation_data = split_array(
                     x, validation_split, y, sample_weight
@@ -181,7 +182,7 @@ class FineTuner(keras.Model):
             seed = self.sub_seed("labelled views")
             min_area = recipes.MIN_AREA if labeled.num_labels < recipes.MANY_LABELS else 0.0
             states = seed_states(augmenter) if isinstance(augmenter, keras.layers.Layer) else []
-            augmenter_seeds = adopted_augmenter_seeds(states, find_backup(callbacks))
+            augmenter_seeds = adopted_augmenter_seeds(states, backup)
             views = fine_tuning_views(augmenter, self.value_range, seed, self.augmenter, min_area)
             dataset = labeled.make_dataset(views)
             dataset.epoch = initial_epoch
