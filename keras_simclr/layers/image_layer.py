@@ -33,8 +33,10 @@ class ImageLayer(keras.layers.Layer):
         lower, upper = self.value_range
         is_cast = keras.backend.standardize_dtype(images.dtype) != "float32"
         images = ops.cast(images, "float32")
-        if lower or not is_cast:
-            images = images - lower  # a copy, to be changed in place on PyTorch
+        if lower:
+            images = images - lower
+        elif not is_cast:
+            return images * (1 / upper)  # not in place on PyTorch
         images *= 1 / (upper - lower)
         return images
 

@@ -8,9 +8,8 @@ from keras import ops
 from keras_simclr.layers.image_layer import check_static_size
 from keras_simclr.layers.random_transform import RandomTransform
 from keras_simclr.ops.chunking import where_selected
-from keras_simclr.ops.interpolation import Taps
 from keras_simclr.ops.native import native
-from keras_simclr.ops.resampling import resample_axis, resample_rows
+from keras_simclr.ops.separable_filter import Filter, filter_planes, inverse_weights
 from keras_simclr.validation import check_choice, check_interval, check_probability, is_integer
 
 BORDERS = ("renormalize", "zeros")
@@ -83,7 +82,7 @@ class RandomGaussianBlur(RandomTransform):
         return ops.where(self.happens(batch_size, self.factor), sigma, 0.0)
 
     def prepare(self, parameters: Any, input_shape: tuple) -> Any:
-        """Compute which images are blurred, (N,), and the weights of rows and of columns."""
+        """Compute which images are blurred, (N,), and the `Filter` of rows and of columns."""
         height, width = input_shape[1:3]
         check_static_size(self, height, width)
         radius = height // 20 if self.kernel_size is None else self.kernel_size // 2
@@ -91,30 +90,28 @@ class RandomGaussianBlur(RandomTransform):
         variance = ops.expand_dims(ops.maximum(parameters, 1e-3) ** 2, 1)
         kernel = ops.exp(-(distance**2) / (2.0 * variance))
         kernel = kernel / ops.sum(kernel, axis=1, keepdims=True)
-        rows = self._weights(kernel, height)
-        return parameters > 0, (rows, rows if height == width else self._weights(kernel, width))
+        rows = self._filter(kernel, height)
+        return parameters > 0, (rows, rows if height == width else self._filter(kernel, width))
 
     def leave(self, planes: Any, prepared: Any) -> Any:
-        """Blur along the rows and along the columns."""
-        selected, weights = prepared
-        if weights[0].shape[2] == 1:
+        """Blur along the rows and along the columns; return lines."""
+        selected, filters = prepared
+        if filters[0].kernel.shape[1] == 1:
             return super().leave(planes, prepared)
 
+        def blurred(planes, filters):
+            return filter_planes(planes, *filters)
+
         def unchanged(planes):
-            return super(RandomGaussianBlur, self).leave(planes, None)
+            images = native.moveaxis(planes, 1, 3)
+            return native.reshape(images, (-1, images.shape[1], images.shape[2] * images.shape[3]))
 
-        return where_selected(selected, _blurred, unchanged, planes, weights)
+        return where_selected(selected, blurred, unchanged, planes, filters)
 
-    def _weights(self, kernel, size):
-        """Return the weights (N, size, taps) of the pixels around each one of an axis."""
-        taps = kernel.shape[1]
-        pixel = ops.expand_dims(ops.arange(size, dtype="int32"), 1)
-        pixels = pixel + ops.arange(-(taps // 2), taps // 2 + 1, dtype="int32")
-        inside = ops.cast(ops.logical_and(pixels >= 0, pixels < size), "float32")
-        weights = ops.expand_dims(kernel, 1) * inside
+    def _filter(self, kernel, size):
         if self.border == "zeros":
-            return weights
-        return weights / ops.sum(weights, axis=2, keepdims=True)
+            return Filter(kernel, ops.ones((ops.shape(kernel)[0], size), dtype="float32"))
+        return Filter(kernel, inverse_weights(kernel, size))
 
     def get_config(self) -> dict:
         """Return the config of the layer."""
@@ -133,14 +130,3 @@ def _check_kernel_size(kernel_size):
             "`kernel_size` must be a positive odd integer, or None for a tenth of the height. "
             f"Received: kernel_size={kernel_size!r}."
         )
-
-
-def _blurred(planes, weights):
-    rows, columns = (Taps(_first_pixels(part), part) for part in weights)
-    lines = resample_axis(native.swapaxes(planes, 2, 3), columns)  # (N, C, W, H)
-    return resample_rows(native.swapaxes(lines, 1, 3), rows)
-
-
-def _first_pixels(weights):
-    _, size, taps = weights.shape
-    return ops.expand_dims(ops.arange(size, dtype="float32"), 0) - taps // 2

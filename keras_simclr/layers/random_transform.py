@@ -19,8 +19,9 @@ class RandomTransform(ImageLayer):
     All random numbers are drawn in `sample`. `apply` has four steps; subclasses override those
     that they need. `prepare` converts the parameters of the whole batch for the other steps, which
     work on chunks of the batch: `enter` converts images (N, H, W, C) to planes (N, C, h, w),
-    `apply_to_planes` transforms planes, and `leave` converts them back to images. Values are in
-    [0, 1] and float32, regardless of the dtype policy.
+    `apply_to_planes` transforms planes, and `leave` converts them back to images. `enter` is given
+    the images as they are, and may only compute weighted means of their pixels; planes that are
+    transformed have values in [0, 1] and are float32, regardless of the dtype policy.
 
     Args:
         value_range: (lower, upper) of the images. Defaults to that of the model whose augmenter
@@ -68,7 +69,7 @@ class RandomTransform(ImageLayer):
         return planes
 
     def leave(self, planes: Any, prepared: Any) -> Any:
-        """Convert planes (N, C, H, W) to images (N, H, W, C)."""
+        """Convert planes (N, C, H, W) to images (N, H, W, C), or to their lines (N, H, W * C)."""
         return native.moveaxis(planes, 1, 3)
 
     def apply(self, images: Any, parameters: Any) -> Any:
@@ -93,14 +94,13 @@ class RandomTransform(ImageLayer):
             return ops.cast(images, "float32")
 
         prepared = self.prepare(parameters, images.shape)
+        shape = self.applied_shape(images.shape)[1:]
         if None in images.shape[1:3]:
-            return self._apply_to_unknown_size(images, prepared)
-
-        def transform(chunk, prepared):
-            return self._to_images(self._to_planes(chunk, prepared), prepared)
-
-        shapes = (images.shape[1:], self.applied_shape(images.shape)[1:])
-        return map_chunks(transform, images, prepared, max(map(math.prod, shapes)))
+            views = self._apply_to_unknown_size(images, prepared)
+        else:
+            values_per_image = max(math.prod(images.shape[1:]), math.prod(shape))
+            views = map_chunks(self._to_views, images, prepared, values_per_image)
+        return views if None in shape else ops.reshape(views, (-1, *shape))
 
     def _apply_to_unknown_size(self, images, prepared):
         """Crop one image at a time, as chunks would be recompiled for every size."""
@@ -109,8 +109,11 @@ class RandomTransform(ImageLayer):
             return map_images(self._to_images, planes, prepared)
         return map_chunks(self._to_images, planes, prepared, math.prod(planes.shape[1:]))
 
+    def _to_views(self, images, prepared):
+        return self._to_images(self._to_planes(images, prepared), prepared)
+
     def _to_planes(self, images, prepared):
-        return self.enter(self.to_unit_range(images), prepared)
+        return self.to_unit_range(self.enter(images, prepared))
 
     def _to_images(self, planes, prepared):
         return self.from_unit_range(self.leave(self.apply_to_planes(planes, prepared), prepared))

@@ -110,18 +110,19 @@ def where_selected(
 
     Args:
         selected: Booleans of shape (N,).
-        function: Function of (planes, parameters) that returns images of shape (N, H, W, C).
-        otherwise: Function of planes that returns new images of the same shape.
+        function: Function of (planes, parameters) that returns a tensor of shape (N, ...).
+        otherwise: Function of planes that returns a new tensor of the same shape.
         planes: Tensor of shape (N, C, H, W).
         parameters: A structure of tensors of shape (N, ...).
 
     Returns:
-        Images of shape (N, H, W, C).
+        Tensor of shape (N, ...).
     """
     compiled = is_compiling(planes, selected)
     if for_gpu() or not compiled and keras.backend.backend() != "torch":
-        selected = ops.reshape(selected, (-1, 1, 1, 1))
-        return ops.where(selected, function(planes, parameters), otherwise(planes))
+        results = otherwise(planes)
+        selected = ops.reshape(selected, (-1, *[1] * (len(results.shape) - 1)))
+        return ops.where(selected, function(planes, parameters), results)
     if keras.backend.backend() == "torch":
         results = otherwise(planes)
         rows = ops.convert_to_tensor(np.flatnonzero(ops.convert_to_numpy(selected)))

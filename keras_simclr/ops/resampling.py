@@ -1,29 +1,29 @@
 """Resampling: each output row is a weighted sum of a few input rows."""
 
-import math
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_simclr.ops.compilation import is_compiling
 from keras_simclr.ops.forms import for_gpu
 from keras_simclr.ops.interpolation import Taps
 from keras_simclr.ops.native import native
 
-BLOCK_SIZE = 8  # output rows that are computed together on a CPU on JAX and TensorFlow
+MAX_TERMS = 32  # of a sum of rows; more are a product with a matrix
 
 
 def resample(images: Any, rows: Taps, columns: Taps) -> Any:
     """Resize images.
 
     Args:
-        images: Tensor of shape (N, H, W, C), float32.
+        images: Tensor of shape (N, H, W, C), any integer or float dtype.
         rows: Taps of the h output rows.
         columns: Taps of the w output columns.
 
     Returns:
-        Planes of shape (N, C, h, w).
+        Planes of shape (N, C, h, w), float32.
     """
     lines = native.swapaxes(resample_rows(images, rows), 1, 3)  # (N, C, W, h)
     return native.swapaxes(resample_axis(lines, columns), 2, 3)
@@ -33,11 +33,11 @@ def resample_rows(images: Any, rows: Taps) -> Any:
     """Resize images along the rows.
 
     Args:
-        images: Tensor of shape (N, H, W, C), float32.
+        images: Tensor of shape (N, H, W, C), any integer or float dtype.
         rows: Taps of the h output rows.
 
     Returns:
-        Tensor of shape (N, h, W, C).
+        Tensor of shape (N, h, W, C), float32.
     """
     height, width, channels = ops.shape(images)[1:]
     lines = resample_axis(native.reshape(images, (-1, 1, height, width * channels)), rows)
@@ -47,23 +47,25 @@ def resample_rows(images: Any, rows: Taps) -> Any:
 def resample_axis(planes: Any, taps: Taps) -> Any:
     """Resize planes along their first axis.
 
-    On a GPU, this is one product with matrices that are mostly zeros. On a CPU, only the rows that
-    count are read: a block of output rows is the product of a small matrix and the input rows that
-    it needs, or on PyTorch, each output row is the weighted sum of a bag of embeddings.
+    On a CPU, only the rows that count are read: each output row is a weighted sum of them, on
+    PyTorch of a bag of embeddings. On a GPU, and uncompiled on JAX and TensorFlow, this is one
+    product with matrices that are mostly zeros.
 
     Args:
-        planes: Tensor of shape (N, C, size, length), float32.
+        planes: Tensor of shape (N, C, size, length), any integer or float dtype.
         taps: Taps of the output rows, in which rows outside the planes must have weight zero.
 
     Returns:
-        Tensor of shape (N, C, out_size, length).
+        Tensor of shape (N, C, out_size, length), float32.
     """
     size = ops.shape(planes)[2]  # a tensor if it is not static
-    if for_gpu() or not isinstance(size, int):
-        return ops.matmul(ops.expand_dims(banded(taps, size), 1), planes)
-    if keras.backend.backend() == "torch":
+    if keras.backend.backend() == "torch" and not for_gpu():
         return _sums_of_bags(planes, taps)
-    return _sums_of_blocks(planes, taps)
+    has_few_terms = isinstance(size, int) and taps.weights.shape[2] <= MAX_TERMS
+    if is_compiling(planes) and has_few_terms and not for_gpu():
+        return _sums_of_rows(planes, taps)
+    planes = ops.cast(planes, "float32")
+    return ops.matmul(ops.expand_dims(banded(taps, size), 1), planes)
 
 
 def banded(taps: Taps, size: Any) -> Any:
@@ -97,31 +99,38 @@ def _sums_of_bags(planes, taps):
     rows = rows.clamp_(0, size - 1) + of_plane.view(count, channels, 1, 1)
     sums = torch.nn.functional.embedding_bag(
         rows.view(-1, bag_size),
-        planes.reshape(-1, length),
+        planes.reshape(-1, length).float(),
         mode="sum",
         per_sample_weights=weights.reshape(-1, bag_size),
     )
     return sums.view(count, channels, out_size, length)
 
 
-def _sums_of_blocks(planes, taps):
+def _sums_of_rows(planes, taps):
+    """Sum the rows, one half of the output rows after the other.
+
+    XLA would otherwise merge these sums with what reads their results, which it would then compute
+    again and in an order in which no row is read as a whole.
+    """
     count, channels, size, length = ops.shape(planes)
-    out_size, taps_per_row = taps.first.shape[1], taps.weights.shape[2]
-    blocks = -(-out_size // BLOCK_SIZE)
-    # The last row is repeated until the last block is full.
-    rows = np.minimum(np.arange(blocks * BLOCK_SIZE), out_size - 1).reshape(blocks, BLOCK_SIZE)
-    first, weights = (ops.take(part, rows, axis=1) for part in taps)
-    # Neighboring output rows are at most size / out_size input rows apart.
-    needed = math.ceil((BLOCK_SIZE - 1) * size / out_size) + 1 + taps_per_row
-    needed = min(needed, size)
-    start = ops.clip(ops.min(first, axis=2), 0, size - needed)  # (N, blocks)
-    matrices = banded(Taps(first - ops.expand_dims(start, 2), weights), needed)
-    rows = ops.expand_dims(ops.cast(start, "int32"), 2) + ops.arange(needed, dtype="int32")
-    rows = ops.expand_dims(rows, 1)
-    rows = rows + size * ops.reshape(
-        ops.arange(count * channels, dtype="int32"), (-1, channels, 1, 1)
-    )
-    needed_rows = ops.take(ops.reshape(planes, (-1, length)), rows, axis=0)
-    sums = ops.matmul(ops.expand_dims(matrices, 1), needed_rows)
-    sums = ops.reshape(sums, (-1, channels, blocks * BLOCK_SIZE, length))
+    out_size = taps.first.shape[1]
+    half = -(-out_size // 2)
+    # The last row is repeated if the second half has one less.
+    rows = np.minimum(np.arange(2 * half), out_size - 1).reshape(2, half)
+    first, weights = (ops.moveaxis(ops.take(part, rows, axis=1), 1, 0) for part in taps)
+    lines = ops.reshape(planes, (-1, length))
+    of_plane = size * ops.reshape(ops.arange(count * channels, dtype="int32"), (-1, channels, 1))
+
+    def sums_of_half(taps):
+        first, weights = taps  # (N, half), (N, half, terms)
+        first, weights = ops.expand_dims(ops.cast(first, "int32"), 1), ops.expand_dims(weights, 1)
+
+        def term(k):
+            rows = ops.take(lines, ops.clip(first + k, 0, size - 1) + of_plane, axis=0)
+            return weights[..., k : k + 1] * ops.cast(rows, "float32")
+
+        return sum(map(term, range(1, weights.shape[-1])), term(0))
+
+    sums = ops.map(sums_of_half, (first, weights))  # (2, N, C, half, length)
+    sums = ops.reshape(ops.moveaxis(sums, 0, 2), (-1, channels, 2 * half, length))
     return sums[:, :, :out_size]

@@ -1,0 +1,95 @@
+"""Filters that are the same in every row, and in every column."""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from keras_simclr.ops.compilation import is_compiling
+from keras_simclr.ops.forms import for_gpu
+from keras_simclr.ops.interpolation import Taps
+from keras_simclr.ops.native import native
+from keras_simclr.ops.resampling import resample_axis, resample_rows
+
+
+class Filter(NamedTuple):
+    """A symmetric kernel of each image for one axis, (N, taps), and scales of the results.
+
+    The scales have the shape (N, size). Pixels outside the image count as zero.
+    """
+
+    kernel: Any
+    scale: Any
+
+
+def inverse_weights(kernel: Any, size: int) -> Any:
+    """Return 1 / the sum of the weights that lie inside the image, (N, size)."""
+    inside = _inside(size, kernel.shape[1])
+    return 1.0 / ops.sum(ops.expand_dims(kernel, 1) * inside, axis=2)
+
+
+def filter_planes(planes: Any, rows: Filter, columns: Filter) -> Any:
+    """Filter along the rows and along the columns.
+
+    Args:
+        planes: Tensor of shape (N, C, H, W), float32, of known size.
+        rows: What each output row is made of, scales of shape (N, H).
+        columns: What each output column is made of, scales of shape (N, W).
+
+    Returns:
+        The lines of the filtered images, (N, H, W * C).
+    """
+    if is_compiling(planes) and not for_gpu():
+        return _sums_of_shifted(planes, rows, columns)
+    lines = resample_axis(native.swapaxes(planes, 2, 3), _taps(columns))  # (N, C, W, H)
+    images = resample_rows(native.swapaxes(lines, 1, 3), _taps(rows))
+    return native.reshape(images, (-1, images.shape[1], images.shape[2] * images.shape[3]))
+
+
+def _inside(size, taps):
+    """Return whether the pixels under the kernel are inside the image, float32 (size, taps)."""
+    pixels = ops.expand_dims(ops.arange(size, dtype="int32"), 1)
+    pixels = pixels + ops.arange(-(taps // 2), taps // 2 + 1, dtype="int32")
+    return ops.cast(ops.logical_and(pixels >= 0, pixels < size), "float32")
+
+
+def _taps(filter_):
+    kernel, scale = filter_
+    size, taps = scale.shape[1], kernel.shape[1]
+    weights = ops.expand_dims(kernel, 1) * _inside(size, taps) * ops.expand_dims(scale, 2)
+    return Taps(ops.expand_dims(ops.arange(size, dtype="float32"), 0) - taps // 2, weights)
+
+
+def _sums_of_shifted(planes, rows, columns):
+    """Sum shifted images, pairs of the same weight first, one half of the rows after the other.
+
+    XLA computes such a sum along whole lines fast, unless it merges it with what reads the
+    results, so each one is a loop.
+    """
+    channels, height, width = planes.shape[1:]
+    radius, length, half = rows.kernel.shape[1] // 2, width * channels, -(-height // 2)
+    lines = ops.reshape(ops.transpose(planes, (0, 2, 3, 1)), (-1, height, length))
+    beside = radius * channels
+    lines = ops.pad(lines, ((0, 0), (radius, radius + 2 * half - height), (beside, beside)))
+    halves = ops.stack([lines[:, : half + 2 * radius], lines[:, half:]])
+    scale = ops.expand_dims(ops.repeat(columns.scale, channels, axis=1), 1)
+
+    def along_rows(lines):
+        return _sum(rows.kernel, lambda k: lines[:, k : k + half])
+
+    def along_columns(lines):
+        sums = _sum(columns.kernel, lambda k: lines[..., k * channels : k * channels + length])
+        return sums * scale
+
+    halves = ops.map(along_columns, ops.map(along_rows, halves))
+    lines = ops.reshape(ops.moveaxis(halves, 0, 1), (-1, 2 * half, length))[:, :height]
+    return lines * ops.expand_dims(rows.scale, 2)
+
+
+def _sum(kernel, shifted):
+    """Return the sum of `shifted(k)`, weighted by a symmetric kernel (N, taps)."""
+    last = kernel.shape[1] - 1
+    weights = ops.expand_dims(ops.expand_dims(kernel, 2), 3)  # (N, taps, 1, 1)
+    total = weights[:, last // 2] * shifted(last // 2)
+    for k in range(last // 2):
+        total = total + weights[:, k] * (shifted(k) + shifted(last - k))
+    return total
