@@ -9,7 +9,7 @@ from keras_simclr.layers.image_layer import check_static_size
 from keras_simclr.layers.random_transform import RandomTransform
 from keras_simclr.ops.chunking import where_selected
 from keras_simclr.ops.native import native
-from keras_simclr.ops.separable_filter import Filter, filter_planes, inverse_weights
+from keras_simclr.ops.separable_filter import filter_planes, prepare_filter
 from keras_simclr.validation import check_choice, check_interval, check_probability, is_integer
 
 BORDERS = ("renormalize", "zeros")
@@ -82,22 +82,26 @@ class RandomGaussianBlur(RandomTransform):
         return ops.where(self.happens(batch_size, self.factor), sigma, 0.0)
 
     def prepare(self, parameters: Any, input_shape: tuple) -> Any:
-        """Compute which images are blurred, (N,), and the `Filter` of rows and of columns."""
+        """Return which images are blurred, (N,), and the filters; None for a kernel of one pixel."""
         height, width = input_shape[1:3]
         check_static_size(self, height, width)
         radius = height // 20 if self.kernel_size is None else self.kernel_size // 2
+        if radius == 0:
+            return None
         distance = ops.arange(-radius, radius + 1, dtype="float32")
         variance = ops.expand_dims(ops.maximum(parameters, 1e-3) ** 2, 1)
         kernel = ops.exp(-(distance**2) / (2.0 * variance))
         kernel = kernel / ops.sum(kernel, axis=1, keepdims=True)
-        rows = self._filter(kernel, height)
-        return parameters > 0, (rows, rows if height == width else self._filter(kernel, width))
+        normalized = self.border == "renormalize"
+        rows = prepare_filter(kernel, height, normalized)
+        columns = rows if height == width else prepare_filter(kernel, width, normalized)
+        return parameters > 0, (rows, columns)
 
     def leave(self, planes: Any, prepared: Any) -> Any:
         """Blur along the rows and along the columns; return lines."""
-        selected, filters = prepared
-        if filters[0].kernel.shape[1] == 1:
+        if prepared is None:
             return super().leave(planes, prepared)
+        selected, filters = prepared
 
         def blurred(planes, filters):
             return filter_planes(planes, *filters)
@@ -107,11 +111,6 @@ class RandomGaussianBlur(RandomTransform):
             return native.reshape(images, (-1, images.shape[1], images.shape[2] * images.shape[3]))
 
         return where_selected(selected, blurred, unchanged, planes, filters)
-
-    def _filter(self, kernel, size):
-        if self.border == "zeros":
-            return Filter(kernel, ops.ones((ops.shape(kernel)[0], size), dtype="float32"))
-        return Filter(kernel, inverse_weights(kernel, size))
 
     def get_config(self) -> dict:
         """Return the config of the layer."""

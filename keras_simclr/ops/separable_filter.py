@@ -21,41 +21,52 @@ class Filter(NamedTuple):
     scale: Any
 
 
-def inverse_weights(kernel: Any, size: int) -> Any:
-    """Return 1 / the sum of the weights that lie inside the image, (N, size)."""
-    inside = _inside(size, kernel.shape[1])
-    return 1.0 / ops.sum(ops.expand_dims(kernel, 1) * inside, axis=2)
+def prepare_filter(kernel: Any, size: int, normalized: bool) -> Any:
+    """Prepare a filter of one axis for `filter_planes`.
+
+    Args:
+        kernel: Symmetric kernel of each image, (N, taps).
+        size: Size of the axis.
+        normalized: Whether the weights of the pixels inside the image add up to 1; otherwise
+            pixels outside count as zero.
+
+    Returns:
+        A `Filter`, or in the form for other than compiled CPUs, the weights of the pixels around
+        each one of the axis, (N, size, taps).
+    """
+    taps = kernel.shape[1]
+    pixels = ops.expand_dims(ops.arange(size, dtype="int32"), 1)
+    pixels = pixels + ops.arange(-(taps // 2), taps // 2 + 1, dtype="int32")
+    inside = ops.cast(ops.logical_and(pixels >= 0, pixels < size), "float32")
+    weights = ops.expand_dims(kernel, 1) * inside
+    sums = ops.sum(weights, axis=2)
+    if not normalized:
+        sums = ops.ones_like(sums)
+    if is_compiling(kernel) and not for_gpu():
+        return Filter(kernel, 1.0 / sums)
+    return weights / ops.expand_dims(sums, 2)
 
 
-def filter_planes(planes: Any, rows: Filter, columns: Filter) -> Any:
+def filter_planes(planes: Any, rows: Any, columns: Any) -> Any:
     """Filter along the rows and along the columns.
 
     Args:
         planes: Tensor of shape (N, C, H, W), float32, of known size.
-        rows: What each output row is made of, scales of shape (N, H).
-        columns: What each output column is made of, scales of shape (N, W).
+        rows: The prepared filter of the rows.
+        columns: The prepared filter of the columns.
 
     Returns:
         The lines of the filtered images, (N, H, W * C).
     """
-    if is_compiling(planes) and not for_gpu():
+    if isinstance(rows, Filter):
         return _sums_of_shifted(planes, rows, columns)
     lines = resample_axis(native.swapaxes(planes, 2, 3), _taps(columns))  # (N, C, W, H)
     images = resample_rows(native.swapaxes(lines, 1, 3), _taps(rows))
     return native.reshape(images, (-1, images.shape[1], images.shape[2] * images.shape[3]))
 
 
-def _inside(size, taps):
-    """Return whether the pixels under the kernel are inside the image, float32 (size, taps)."""
-    pixels = ops.expand_dims(ops.arange(size, dtype="int32"), 1)
-    pixels = pixels + ops.arange(-(taps // 2), taps // 2 + 1, dtype="int32")
-    return ops.cast(ops.logical_and(pixels >= 0, pixels < size), "float32")
-
-
-def _taps(filter_):
-    kernel, scale = filter_
-    size, taps = scale.shape[1], kernel.shape[1]
-    weights = ops.expand_dims(kernel, 1) * _inside(size, taps) * ops.expand_dims(scale, 2)
+def _taps(weights):
+    _, size, taps = weights.shape
     return Taps(ops.expand_dims(ops.arange(size, dtype="float32"), 0) - taps // 2, weights)
 
 

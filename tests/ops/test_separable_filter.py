@@ -1,0 +1,44 @@
+"""Filters of rows and columns, in every form, against SciPy."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import correlate1d
+
+from keras_simclr.ops.separable_filter import filter_planes, prepare_filter
+
+
+def kernels(rng, count, taps):
+    """Return positive symmetric kernels whose weights add up to 1."""
+    half = rng.uniform(0.1, 1, (count, taps // 2 + 1))
+    kernel = np.concatenate([half, half[:, -2::-1]], axis=1)
+    return (kernel / kernel.sum(1, keepdims=True)).astype("float32")
+
+
+def expected_lines(planes, kernel, normalized):
+    lines = []
+    for image, weights in zip(planes.transpose(0, 2, 3, 1), kernel, strict=True):
+        for axis in (0, 1):
+            sums = correlate1d(image, weights, axis, mode="constant")
+            inside = correlate1d(np.ones(image.shape), weights, axis, mode="constant")
+            image = sums / inside if normalized else sums
+        lines.append(image.reshape(len(image), -1))
+    return np.array(lines)
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+@pytest.mark.parametrize(
+    "height, width, channels, taps",
+    [(7, 6, 3, 5), (6, 9, 1, 3), (4, 5, 2, 13), (1, 3, 3, 3), (5, 5, 3, 1)],
+    ids=["odd height", "one channel", "wider than the image", "one row", "one pixel"],
+)
+def test_planes_are_filtered(execute, rng, height, width, channels, taps, normalized):
+    planes = rng.normal(size=(2, channels, height, width)).astype("float32")
+    kernel = kernels(rng, 2, taps)
+
+    def filtered(planes, kernel):
+        sizes = height, width
+        return filter_planes(planes, *(prepare_filter(kernel, size, normalized) for size in sizes))
+
+    found = execute(filtered, planes, kernel)
+    expected = expected_lines(planes.astype("float64"), kernel, normalized)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
