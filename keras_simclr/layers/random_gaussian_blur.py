@@ -82,7 +82,7 @@ class RandomGaussianBlur(RandomTransform):
         return ops.where(self.happens(batch_size, self.factor), sigma, 0.0)
 
     def prepare(self, parameters: Any, input_shape: tuple) -> Any:
-        """Return which images are blurred, (N,), and the filters; None if the kernel is one pixel."""
+        """Return which images are blurred, (N,), and the filters; None for kernels of one pixel."""
         height, width = input_shape[1:3]
         check_static_size(self, height, width)
         radius = height // 20 if self.kernel_size is None else self.kernel_size // 2

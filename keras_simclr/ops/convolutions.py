@@ -8,9 +8,10 @@ import keras
 from keras import ops
 
 from keras_simclr import distribution
-from keras_simclr.ops.chunking import CACHED_VALUES, in_chunks
+from keras_simclr.ops.chunking import in_chunks
 
 MAX_IMAGES = 16  # of a chunk
+MAX_VALUES = 2**20  # under the kernel, in all places of the images of a chunk
 
 
 def has_slow_gradient(layer: Any) -> bool:
@@ -69,9 +70,9 @@ def _gradient_of_kernel(layer, inputs, kernel, upstream):
         )
         return total + product, None
 
-    # The pixels under the kernel stay in the cache, where the products are faster.
+    # In the cache, products are faster.
     values = math.prod(upstream.shape[1:3]) * math.prod(kernel.shape[:3])
-    chunk_size = min(max(CACHED_VALUES // values, 1), MAX_IMAGES)
+    chunk_size = min(max(MAX_VALUES // values, 1), MAX_IMAGES)
     total = ops.zeros((math.prod(kernel.shape[:3]), kernel.shape[3]), "float32")
     total, _ = jax.lax.scan(add_images, total, in_chunks((inputs, upstream), chunk_size))
     return ops.cast(ops.reshape(total, kernel.shape), kernel.dtype)
