@@ -133,3 +133,16 @@ def _check_integers(labels, num_classes, is_batch):
     if num_classes is not None and highest >= num_classes:
         raise ValueError(f"Labels must be below `num_classes`. {received}")
     return labels.astype("int64")
+
+
+def check_weights(weights, count):
+    """Return the weights of images, one non-negative number for each, or None, as float32."""
+    if weights is None:
+        return None
+    weights = to_numpy(np.asarray(weights) if isinstance(weights, (list, tuple)) else weights)
+    if weights.shape != (count,) or not np.all(np.isfinite(weights)) or weights.min() < 0:
+        raise ValueError(
+            "`sample_weight` must be one non-negative number per image. Received: shape="
+            f"{weights.shape} with {count} images."
+        )
+    return weights.astype("float32")

@@ -3,8 +3,6 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
-
 from keras_simclr import distribution
 from keras_simclr.data.array_dataset import ArrayDataset
 from keras_simclr.data.batch_size import DEFAULT_BATCH_SIZE, check_no_batch_size, check_shards
@@ -17,7 +15,7 @@ from keras_simclr.data.inspection import (
     to_image_batch,
     to_numpy,
 )
-from keras_simclr.data.labels import check_labels, classes_of_dataset, count_classes
+from keras_simclr.data.labels import check_labels, check_weights, classes_of_dataset, count_classes
 from keras_simclr.data.prepare import (
     check_known_length,
     num_usable_batches,
@@ -168,7 +166,7 @@ def prepare_labeled_data(
     batch_size = _batch_size(batch_size, count)
     labels = check_labels(y, num_classes, count=count, multi_label=multi_label)
     check_shards(images[:1], batch_size, count=count)
-    arrays = (images, labels, _check_weights(sample_weight, count))
+    arrays = (images, labels, check_weights(sample_weight, count))
     steps_per_pass = count // batch_size
     return LabeledData(
         source=x if isinstance(x, FileDataset) else arrays,
@@ -239,7 +237,7 @@ def prepare_validation_data(data, labeled, value_range, batch_size=None, *, mult
     else:
         images, labels, *weights = data
         labels = _check_validation_labels(labels, labeled, multi_label, len(images))
-        weights = [_check_weights(weight, len(images)) for weight in weights]
+        weights = [check_weights(weight, len(images)) for weight in weights]
         prepared = prepare_evaluation_data(images, value_range, batch_size, labels, *weights)
     check_channels(prepared.first.shape, labeled.example[0].shape[-1])
     return prepared.data
@@ -290,15 +288,3 @@ def _batch_size(batch_size, count):
         batch_size = DEFAULT_BATCH_SIZE
     check_positive_integer("batch_size", batch_size)
     return batch_size if batch_size <= count else count - count % num_devices
-
-
-def _check_weights(weights, count):
-    if weights is None:
-        return None
-    weights = to_numpy(np.asarray(weights) if isinstance(weights, (list, tuple)) else weights)
-    if weights.shape != (count,) or not np.all(np.isfinite(weights)) or weights.min() < 0:
-        raise ValueError(
-            "`sample_weight` must be one non-negative number per image. Received: shape="
-            f"{weights.shape} with {count} images."
-        )
-    return weights.astype("float32")

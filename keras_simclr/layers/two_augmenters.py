@@ -126,3 +126,18 @@ class TwoAugmenters(keras.layers.Layer):
 
 def _seeds(layer):
     return {int(ops.convert_to_numpy(state)[0]) for state in seed_states(layer)}
+
+
+def as_layer(augmenter: Any, num_views: int) -> Any:
+    """Return an augmenter as a layer, given as one, as None or as a pair of layers."""
+    if isinstance(augmenter, (tuple, list)) and len(augmenter) == 2:
+        first, second = augmenter
+        return TwoAugmenters(first, second, num_views=num_views)
+    fits = getattr(augmenter, "num_views", num_views) == num_views
+    if isinstance(augmenter, (tuple, list)) or not fits:
+        raise ValueError(
+            "`augmenter` must be a layer or a pair of layers, and create `num_views` views. "
+            f"Received: {augmenter!r} with num_views={num_views}. Pass a pair: the model creates "
+            "a `TwoAugmenters` from it."
+        )
+    return augmenter

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_simclr.keras_internals import save_for_every_backend
 from keras_simclr.models.copying import copy_layer_onto, copy_model
 from keras_simclr.models.encoder import with_value_range
 
@@ -51,6 +52,43 @@ def build_classifier(
     return with_value_range(keras.Model(inputs, outputs, name="classifier"), model.value_range)
 
 
+def compile_classifier(
+    classifier: keras.Model,
+    labeled: Any,
+    optimizer: Any,
+    loss: Any,
+    metrics: Any,
+    multi_label: bool,
+) -> None:
+    """Compile a classifier, and create the state that `fit` would create from its first batch.
+
+    Args:
+        classifier: What `build_classifier` returned.
+        labeled: The `LabeledData` that it is fitted to.
+        optimizer: A Keras optimizer or its name.
+        loss: A Keras loss or its name, or "auto" for the cross-entropy.
+        metrics: List of Keras metrics or their names, or "auto" for the accuracy.
+        multi_label: Whether the probabilities are independent.
+
+    Raises:
+        ValueError: If a loss or metric expects labels of the other form.
+    """
+    if isinstance(loss, str) and loss == "auto":
+        one_hot = "categorical" if labeled.one_hot else "sparse_categorical"
+        loss = "binary_crossentropy" if multi_label else f"{one_hot}_crossentropy"
+    if isinstance(metrics, str) and metrics == "auto":
+        metrics = ["accuracy"]
+    _check_label_form(loss, metrics, labeled.one_hot)
+    classifier.compile(optimizer, loss=loss, metrics=metrics)
+    save_for_every_backend(classifier)
+    images, labels = labeled.example
+    classifier.optimizer.build(classifier.trainable_variables)
+    outputs = classifier(images)
+    classifier.compute_loss(images, labels, outputs)
+    classifier.compute_metrics(images, labels, outputs)
+    classifier.reset_metrics()
+
+
 def _first_layers(head, count):
     if count == 0:
         return []
@@ -62,16 +100,11 @@ def _first_layers(head, count):
     return head.first_layers(count)
 
 
-def check_label_form(loss: Any, metrics: Any, one_hot: bool) -> None:
+def _check_label_form(loss, metrics, one_hot):
     """Raise a ValueError if a loss or metric expects labels of the other form.
 
     Keras would report wrong numbers instead of an error: metrics for one-hot labels interpret a
     batch of integers as a single row.
-
-    Args:
-        loss: A Keras loss or its name.
-        metrics: List of Keras metrics or their names, or None.
-        one_hot: Whether labels are rows of numbers rather than integers.
     """
     for given in (loss, *(metrics or ())):
         name = getattr(given, "name", getattr(given, "__name__", given))

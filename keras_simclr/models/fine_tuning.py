@@ -17,10 +17,10 @@ from keras_simclr.callbacks.run_state import Run, plain_config
 from keras_simclr.data.array_dataset import split_array
 from keras_simclr.data.epoch_dataset import weakly
 from keras_simclr.data.prepare_labeled import prepare_labeled_data, prepare_validation_data
-from keras_simclr.keras_internals import EpochStart, save_for_every_backend
+from keras_simclr.keras_internals import EpochStart
 from keras_simclr.layers.fine_tuning_views import fine_tuning_views
 from keras_simclr.layers.views import seed_states
-from keras_simclr.models.classifier import build_classifier, check_label_form
+from keras_simclr.models.classifier import build_classifier, compile_classifier
 from keras_simclr.models.linear_start import average_weights, start_as_linear_probe
 from keras_simclr.models.resnet import ResNet
 from keras_simclr.ops.digest import digest
@@ -175,7 +175,7 @@ class FineTuner(keras.Model):
             is_recipe = isinstance(optimizer, str) and optimizer == "auto"
             if is_recipe:
                 optimizer = _recipe_optimizer(self, labeled, epochs, initial_epoch, freeze_backbone)
-            _compile(classifier, labeled, optimizer, loss, metrics, multi_label)
+            compile_classifier(classifier, labeled, optimizer, loss, metrics, multi_label)
             check_rate_callbacks(callbacks, classifier.optimizer)
             is_probe = _start_logits(self, classifier, labeled, class_weight, multi_label)
             start = classifier.get_weights() if is_probe and is_recipe else None
@@ -288,21 +288,3 @@ def _recipe(model, num_labels, freeze_backbone):
         return recipes.LINEAR_EVALUATION
     wide = isinstance(model.backbone, ResNet) and model.backbone.is_wide_or_selective
     return recipes.FINE_TUNE_WIDE if wide else recipes.FINE_TUNE_10_PERCENT
-
-
-def _compile(classifier, labeled, optimizer, loss, metrics, multi_label):
-    """Compile a classifier, and create the state that `fit` would create from its first batch."""
-    if isinstance(loss, str) and loss == "auto":
-        one_hot = "categorical" if labeled.one_hot else "sparse_categorical"
-        loss = "binary_crossentropy" if multi_label else f"{one_hot}_crossentropy"
-    if isinstance(metrics, str) and metrics == "auto":
-        metrics = ["accuracy"]
-    check_label_form(loss, metrics, labeled.one_hot)
-    classifier.compile(optimizer, loss=loss, metrics=metrics)
-    save_for_every_backend(classifier)
-    images, labels = labeled.example
-    classifier.optimizer.build(classifier.trainable_variables)
-    outputs = classifier(images)
-    classifier.compute_loss(images, labels, outputs)
-    classifier.compute_metrics(images, labels, outputs)
-    classifier.reset_metrics()

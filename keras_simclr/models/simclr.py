@@ -8,8 +8,9 @@ import numpy as np
 
 from keras_simclr import distribution
 from keras_simclr.data.image_checks import check_channels
-from keras_simclr.layers import SimCLRAugmenter, TwoAugmenters
+from keras_simclr.layers import SimCLRAugmenter
 from keras_simclr.layers.inherit_settings import inherit_settings
+from keras_simclr.layers.two_augmenters import as_layer
 from keras_simclr.layers.views import warn_if_uncompilable
 from keras_simclr.losses.nt_xent import check_temperature
 from keras_simclr.models.copying import untrained_copy, warn_if_uncopyable
@@ -113,7 +114,7 @@ class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
         self.projection_head = projection_head or ProjectionHead(
             name="projection_head", dtype=self.dtype_policy
         )
-        self.augmenter = _as_layer(augmenter, num_views)
+        self.augmenter = as_layer(augmenter, num_views)
         self._given_augmenter = augmenter is not None
         is_name = isinstance(backbone, str)
         self._set_untracked("backbone", resnet_by_name(backbone) if is_name else backbone)
@@ -277,21 +278,6 @@ class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
         """Load what `save_own_variables` saves."""
         self.pretrained = bool(np.array(store["pretrained"]))
         self.plan_epochs(int(np.array(store["planned_epochs"])) or None)
-
-
-def _as_layer(augmenter, num_views):
-    """Return an augmenter as a layer, given as one, as None or as a pair of layers."""
-    if isinstance(augmenter, (tuple, list)) and len(augmenter) == 2:
-        first, second = augmenter
-        return TwoAugmenters(first, second, num_views=num_views)
-    fits = getattr(augmenter, "num_views", num_views) == num_views
-    if isinstance(augmenter, (tuple, list)) or not fits:
-        raise ValueError(
-            "`augmenter` must be a layer or a pair of layers, and create `num_views` views. "
-            f"Received: {augmenter!r} with num_views={num_views}. Pass a pair: the model creates "
-            "a `TwoAugmenters` from it."
-        )
-    return augmenter
 
 
 def _check_view_size(size, input_shape):
