@@ -8,8 +8,7 @@ from keras import ops
 from keras_simclr.layers.image_layer import check_static_size
 from keras_simclr.layers.random_transform import RandomTransform
 from keras_simclr.ops.chunking import where_selected
-from keras_simclr.ops.native import native
-from keras_simclr.ops.separable_filter import filter_planes, prepare_filter
+from keras_simclr.ops.separable_filter import filter_planes, prepare_filter, to_lines
 from keras_simclr.validation import check_choice, check_interval, check_probability, is_integer
 
 BORDERS = ("renormalize", "zeros")
@@ -107,8 +106,7 @@ class RandomGaussianBlur(RandomTransform):
             return filter_planes(planes, *filters)
 
         def unchanged(planes):
-            images = native.moveaxis(planes, 1, 3)
-            return native.reshape(images, (-1, images.shape[1], images.shape[2] * images.shape[3]))
+            return to_lines(super(RandomGaussianBlur, self).leave(planes, None))
 
         return where_selected(selected, blurred, unchanged, planes, filters)
 

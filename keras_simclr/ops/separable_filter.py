@@ -39,9 +39,7 @@ def prepare_filter(kernel: Any, size: int, normalized: bool) -> Any:
     pixels = pixels + ops.arange(-(taps // 2), taps // 2 + 1, dtype="int32")
     inside = ops.cast(ops.logical_and(pixels >= 0, pixels < size), "float32")
     weights = ops.expand_dims(kernel, 1) * inside
-    sums = ops.sum(weights, axis=2)
-    if not normalized:
-        sums = ops.ones_like(sums)
+    sums = ops.sum(weights, axis=2) if normalized else ops.ones_like(weights[..., 0])
     if is_compiling(kernel) and not for_gpu():
         return Filter(kernel, 1.0 / sums)
     return weights / ops.expand_dims(sums, 2)
@@ -62,6 +60,11 @@ def filter_planes(planes: Any, rows: Any, columns: Any) -> Any:
         return _sums_of_shifted(planes, rows, columns)
     lines = resample_axis(native.swapaxes(planes, 2, 3), _taps(columns))  # (N, C, W, H)
     images = resample_rows(native.swapaxes(lines, 1, 3), _taps(rows))
+    return to_lines(images)
+
+
+def to_lines(images: Any) -> Any:
+    """Return the lines (N, H, W * C) of images (N, H, W, C)."""
     return native.reshape(images, (-1, images.shape[1], images.shape[2] * images.shape[3]))
 
 
