@@ -6,12 +6,19 @@ import keras
 from keras import ops
 
 from keras_simclr.layers.random_transform import RandomTransform, per_image
-from keras_simclr.ops.chunking import apply_in_order, clip, clip_, concatenate_, multiply_
+from keras_simclr.ops.chunking import (
+    apply_if_needed,
+    apply_in_order,
+    clip,
+    clip_,
+    concatenate_,
+    multiply_,
+)
 from keras_simclr.ops.native import native
 from keras_simclr.ops.orders import IMAGES_PER_ORDER
 from keras_simclr.validation import check_number, check_probability
 
-TINY, HUGE = 1e-12, 1e30
+TINY, LARGE, HUGE = 1e-12, 1e6, 1e30
 STEPS = 4
 
 
@@ -32,9 +39,10 @@ class ColorDistortion(NamedTuple):
 class RandomColorDistortion(RandomTransform):
     """Randomly change brightness, contrast, saturation and hue, in random order.
 
-    Values are clipped to the value range after each step. Every image has its own factors; every
-    16 consecutive images have the same order of the steps, which makes the layer fast. Images that
-    do not have three channels only change in brightness and contrast.
+    Values are clipped to the value range after each step, and in images that do not change. Every
+    image has its own factors; every 16 consecutive images have the same order of the steps, which
+    makes the layer fast. Images that do not have three channels only change in brightness and
+    contrast.
 
     Args:
         brightness_factor: Float b. Images are multiplied by a factor from
@@ -122,7 +130,11 @@ class RandomColorDistortion(RandomTransform):
             steps += [_saturation, _hue]
         else:
             steps += [_identity, _identity]
-        return apply_in_order(prepared.order, steps, planes, prepared)
+
+        def distorted(planes, drawn):
+            return apply_in_order(drawn.order, steps, planes, drawn)
+
+        return apply_if_needed(_is_changed(prepared), distorted, _clipped, planes, prepared)
 
     def get_config(self) -> dict:
         """Return the config of the layer."""
@@ -134,6 +146,16 @@ class RandomColorDistortion(RandomTransform):
             "hue_factor": self.hue_factor,
             "factor": self.factor,
         }
+
+
+def _is_changed(drawn):
+    brightness, contrast, saturation, hue, _ = drawn
+    same = (brightness == 1.0) & (contrast == 1.0) & (saturation == 1.0) & (hue == 0.0)
+    return ops.logical_not(same)
+
+
+def _clipped(planes):
+    return clip_(planes, 0.0, 1.0)
 
 
 # On PyTorch, each operation is a pass over the images, and one in place is several times faster.
@@ -152,14 +174,16 @@ def _contrast(planes, drawn):
 
 
 def _saturation(planes, drawn):
-    """Scale the saturation s = C / V of HSV, with V the largest channel and V - C the smallest.
+    """Scale the saturation s = C / V of HSV, with V the largest channel and m = V - C the smallest.
 
     With the new saturation clip(s f, 0, 1), a channel x becomes V - (V - x) clip(s f, 0, 1) / s,
-    and clip(s f, 0, 1) / s = min(f, 1 / s).
+    and clip(s f, 0, 1) / s = min(f, 1 / s). If f = 1, nothing changes, even where m < 0, so s > 1.
     """
     value, smallest = _extremes(*_channels(planes))
     chroma = value - smallest
-    factor = native.minimum(per_image(drawn.saturation), clip(value, 0.0) / clip_(chroma, TINY))
+    lower = per_image(ops.where(drawn.saturation == 1.0, LARGE, 0.0))
+    upper = native.maximum(value, lower) / clip_(chroma, TINY)
+    factor = native.minimum(per_image(drawn.saturation), upper)
     planes = multiply_(planes, factor)
     planes += value * (1.0 - factor)
     return clip_(planes, 0.0, 1.0)

@@ -101,6 +101,29 @@ def apply_in_order(order: Any, steps: Sequence[Callable], planes: Any, parameter
     return planes
 
 
+def apply_if_needed(
+    needed: Any, function: Callable, otherwise: Callable, planes: Any, parameters: Any
+) -> Any:
+    """Apply `function` to a chunk, or if it is a single image that does not need it, `otherwise`.
+
+    Only compiled chunks on a CPU make this difference.
+
+    Args:
+        needed: Booleans of shape (N,).
+        function: Function of (planes, parameters) that returns planes of the same shape. It
+            treats images that do not need it as `otherwise` does.
+        otherwise: Function of planes that returns planes of the same shape.
+        planes: Tensor of shape (N, C, H, W), a chunk of images as planes.
+        parameters: A structure of tensors of shape (N, ...).
+
+    Returns:
+        Planes of shape (N, C, H, W).
+    """
+    if planes.shape[0] != 1 or for_gpu() or not is_compiling(planes, needed):
+        return function(planes, parameters)
+    return ops.cond(needed[0], lambda: function(planes, parameters), lambda: otherwise(planes))
+
+
 def where_selected(
     selected: Any, function: Callable, otherwise: Callable, planes: Any, parameters: Any
 ) -> Any:

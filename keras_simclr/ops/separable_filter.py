@@ -1,5 +1,6 @@
 """Filters that are the same in every row, and in every column."""
 
+import functools
 from typing import Any, NamedTuple
 
 from keras import ops
@@ -9,6 +10,9 @@ from keras_simclr.ops.forms import for_gpu
 from keras_simclr.ops.interpolation import Taps
 from keras_simclr.ops.native import native
 from keras_simclr.ops.resampling import resample_axis, resample_rows
+
+MIN_WIDE_RADIUS = 8  # from which on half of it is worth a branch of its own
+NEGLIGIBLE = 2**-30  # of the sum of a kernel, far below the precision of float32
 
 
 class Filter(NamedTuple):
@@ -57,7 +61,7 @@ def filter_planes(planes: Any, rows: Any, columns: Any) -> Any:
         The lines of the filtered images, (N, H, W * C).
     """
     if isinstance(rows, Filter):
-        return _sums_of_shifted(planes, rows, columns)
+        return _filter_by_sums(planes, rows, columns)
     lines = resample_axis(native.swapaxes(planes, 2, 3), _taps(columns))  # (N, C, W, H)
     images = resample_rows(native.swapaxes(lines, 1, 3), _taps(rows))
     return to_lines(images)
@@ -71,6 +75,19 @@ def to_lines(images: Any) -> Any:
 def _taps(weights):
     _, size, taps = weights.shape
     return Taps(ops.expand_dims(ops.arange(size, dtype="float32"), 0) - taps // 2, weights)
+
+
+def _filter_by_sums(planes, rows, columns):
+    """Filter with half the radius if that is enough for a single image and a wide kernel."""
+    radius, narrow = (rows.kernel.shape[1] // 2 // part for part in (1, 2))
+    wide = functools.partial(_sums_of_shifted, planes, rows, columns)
+    if planes.shape[0] != 1 or radius < MIN_WIDE_RADIUS:
+        return wide()
+    dropped = slice(0, radius - narrow)
+    middle = slice(radius - narrow, radius + narrow + 1)
+    parts = [part._replace(kernel=part.kernel[:, middle]) for part in (rows, columns)]
+    largest = ops.max(ops.concatenate([part.kernel[:, dropped] for part in (rows, columns)]))
+    return ops.cond(largest < NEGLIGIBLE, lambda: _sums_of_shifted(planes, *parts), wide)
 
 
 def _sums_of_shifted(planes, rows, columns):

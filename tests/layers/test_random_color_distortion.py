@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_simclr.layers import RandomColorDistortion
+from keras_simclr.ops.compilation import compile_function
 
 NEUTRAL = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}
 STEPS = list(NEUTRAL)  # a step's number in `order` is its place here
@@ -91,6 +92,35 @@ def test_each_step_returns_the_pixels_of_the_authors(golden, one_step_each, step
 
 def test_neutral_factors_change_nothing(images):
     np.testing.assert_allclose(distort(images), images, atol=1e-3)
+
+
+@pytest.mark.parametrize("first", range(4), ids=list(STEPS))
+def test_neutral_factors_only_clip_what_a_crop_overshoots(first, rng):
+    images = rng.uniform(-0.2, 1.2, size=(2, 5, 4, 3)).astype("float32")
+    order = (first, *(step for step in range(4) if step != first))
+    found = distort(images, order, value_range=(0, 1))
+    np.testing.assert_allclose(found, np.clip(images, 0, 1), atol=1e-6)
+
+
+def test_large_images_are_distorted_one_by_one(rng):
+    small = rng.uniform(-0.2, 1.2, size=(3, 5, 5, 3)).astype("float32")
+    order, factors = (
+        (2, 0, 3, 1),
+        {"brightness": 1.3, "contrast": 0.6, "saturation": 1.2, "hue": 0.1},
+    )
+    drawn = [np.float32([NEUTRAL[name], value, value]) for name, value in factors.items()]
+    layer = RandomColorDistortion(value_range=(0, 1))
+
+    @compile_function
+    def distorted(images, *drawn):
+        return layer.apply(images, type(draws())(*drawn))
+
+    large = [small.repeat(42, axis=1).repeat(42, axis=2), *drawn, np.tile(np.int32(order), (3, 1))]
+    found = numbers(distorted(*map(keras.ops.convert_to_tensor, large)))
+    changed = [steps_by_hand(image, order, factors) for image in small[1:]]
+    expected = np.array([np.clip(small[0], 0, 1), *changed])
+    np.testing.assert_allclose(found[:, ::42, ::42], expected, atol=1e-5)
+    np.testing.assert_array_equal(found, found[:, ::42, ::42].repeat(42, axis=1).repeat(42, axis=2))
 
 
 @pytest.fixture(scope="module")

@@ -42,3 +42,17 @@ def test_planes_are_filtered(execute, rng, height, width, channels, taps, normal
     found = execute(filtered, planes, kernel)
     expected = expected_lines(planes.astype("float64"), kernel, normalized)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+@pytest.mark.parametrize("sigma", [0.3, 0.9, 1.2, 2.0])
+def test_a_wide_kernel_may_have_few_weights_that_count(execute, rng, sigma, normalized):
+    planes = rng.normal(size=(1, 3, 30, 30)).astype("float32")
+    kernel = np.exp(-(np.arange(-11, 12)[None] ** 2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).astype("float32")
+
+    def filtered(planes, kernel):
+        return filter_planes(planes, *[prepare_filter(kernel, 30, normalized)] * 2)
+
+    expected = expected_lines(planes.astype("float64"), kernel, normalized)
+    np.testing.assert_allclose(execute(filtered, planes, kernel), expected, atol=1e-6)
