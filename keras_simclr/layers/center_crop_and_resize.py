@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_simclr.layers.image_layer import ImageLayer, check_static_size
-from keras_simclr.ops.chunking import clip
+from keras_simclr.ops.in_place import clip
 from keras_simclr.ops.interpolation import interpolation_taps
 from keras_simclr.ops.resampling import resample
 from keras_simclr.validation import is_number, size_pair

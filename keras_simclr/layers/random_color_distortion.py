@@ -6,14 +6,8 @@ import keras
 from keras import ops
 
 from keras_simclr.layers.random_transform import RandomTransform, per_image
-from keras_simclr.ops.chunking import (
-    apply_if_needed,
-    apply_in_order,
-    clip,
-    clip_,
-    concatenate_,
-    multiply_,
-)
+from keras_simclr.ops.branching import apply_if_needed, apply_in_order
+from keras_simclr.ops.in_place import clip, clip_, concatenate_, multiply_
 from keras_simclr.ops.native import native
 from keras_simclr.ops.orders import IMAGES_PER_ORDER
 from keras_simclr.validation import check_number, check_probability

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_simclr.layers.image_layer import check_static_size
 from keras_simclr.layers.random_transform import RandomTransform
-from keras_simclr.ops.chunking import where_selected
+from keras_simclr.ops.branching import where_selected
 from keras_simclr.ops.separable_filter import filter_planes, prepare_filter, to_lines
 from keras_simclr.validation import check_choice, check_interval, check_probability, is_integer
 

@@ -12,7 +12,7 @@ from keras_simclr.layers.random_gaussian_blur import RandomGaussianBlur
 from keras_simclr.layers.random_grayscale import RandomGrayscale
 from keras_simclr.layers.random_resized_crop import RandomResizedCrop, check_covered, check_min_size
 from keras_simclr.layers.random_transform import RandomTransform
-from keras_simclr.ops.chunking import clip_
+from keras_simclr.ops.in_place import clip_
 from keras_simclr.validation import check_number, check_probability
 from keras_simclr.view_size import is_small_view
 

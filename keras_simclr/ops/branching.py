@@ -1,0 +1,134 @@
+"""Work that differs between the images of a chunk, in the form that is fastest on each device."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_simclr.ops.compilation import is_compiling
+from keras_simclr.ops.forms import for_gpu
+from keras_simclr.ops.native import native
+
+
+def apply_in_order(order: Any, steps: Sequence[Callable], planes: Any, parameters: Any) -> Any:
+    """Apply steps to each image in its own order.
+
+    Args:
+        order: Indices into `steps`, integers of shape (N, number of steps). If compiled for a CPU,
+            all images of the chunk must have the same order.
+        steps: Functions of (planes, parameters) that return planes. They may overwrite those that
+            they are given by `multiply_` and `concatenate_`.
+        planes: Tensor of shape (N, C, H, W), a chunk of images as planes.
+        parameters: A structure of tensors of shape (N, ...).
+
+    Returns:
+        Planes of shape (N, C, H, W).
+    """
+    if for_gpu():
+        return _apply_masked(order, steps, planes, parameters)
+    if is_compiling(planes, order):
+
+        def step(place, planes):
+            return ops.switch(order[0, place], steps, planes, parameters)
+
+        return ops.fori_loop(0, order.shape[1], step, planes)
+    for indices in ops.convert_to_numpy(order).T:
+        if (indices == indices[0]).all():
+            planes = steps[indices[0]](planes, parameters)
+            continue
+        results = native.empty_like(planes)
+        for index in np.unique(indices):
+            rows = ops.convert_to_tensor(np.flatnonzero(indices == index))
+            results[rows] = steps[index](_planes_of_rows(planes, rows), _of_rows(parameters, rows))
+        planes = results
+    return planes
+
+
+def apply_if_needed(
+    needed: Any, function: Callable, otherwise: Callable, planes: Any, parameters: Any
+) -> Any:
+    """Apply `function` to a chunk, or if it is a single image that does not need it, `otherwise`.
+
+    Only compiled chunks on a CPU make this difference.
+
+    Args:
+        needed: Booleans of shape (N,).
+        function: Function of (planes, parameters) that returns planes of the same shape. It
+            treats images that do not need it as `otherwise` does.
+        otherwise: Function of planes that returns planes of the same shape.
+        planes: Tensor of shape (N, C, H, W), a chunk of images as planes.
+        parameters: A structure of tensors of shape (N, ...).
+
+    Returns:
+        Planes of shape (N, C, H, W).
+    """
+    if planes.shape[0] != 1 or for_gpu() or not is_compiling(planes, needed):
+        return function(planes, parameters)
+    return ops.cond(needed[0], lambda: function(planes, parameters), lambda: otherwise(planes))
+
+
+def where_selected(
+    selected: Any, function: Callable, otherwise: Callable, planes: Any, parameters: Any
+) -> Any:
+    """Apply `function` to the selected images and `otherwise` to the others.
+
+    On a CPU, PyTorch and compiled chunks compute only the function that each image needs.
+
+    Args:
+        selected: Booleans of shape (N,).
+        function: Function of (planes, parameters) that returns a tensor of shape (N, ...).
+        otherwise: Function of planes that returns a new tensor of the same shape.
+        planes: Tensor of shape (N, C, H, W).
+        parameters: A structure of tensors of shape (N, ...).
+
+    Returns:
+        Tensor of shape (N, ...).
+    """
+    compiled = is_compiling(planes, selected)
+    if for_gpu() or not compiled and keras.backend.backend() != "torch":
+        results = otherwise(planes)
+        selected = ops.reshape(selected, (-1, *[1] * (len(results.shape) - 1)))
+        return ops.where(selected, function(planes, parameters), results)
+    if keras.backend.backend() == "torch":
+        results = otherwise(planes)
+        rows = ops.convert_to_tensor(np.flatnonzero(ops.convert_to_numpy(selected)))
+        if len(rows):
+            results[rows] = function(_planes_of_rows(planes, rows), _of_rows(parameters, rows))
+        return results
+
+    def of_image(tensors):
+        selected, planes, parameters = keras.tree.map_structure(
+            lambda tensor: ops.expand_dims(tensor, 0), tensors
+        )
+        return ops.cond(
+            selected[0], lambda: function(planes, parameters), lambda: otherwise(planes)
+        )[0]
+
+    return ops.map(of_image, (selected, planes, parameters))
+
+
+def _apply_masked(order, steps, planes, parameters):
+    """Apply all steps in every place, and keep the one that the order of each image has there."""
+    for place in range(order.shape[1]):
+        of_place = ops.reshape(order[:, place], (-1, 1, 1, 1))
+        results = [step(planes, parameters) for step in steps]
+        planes = results[-1]
+        for index, result in enumerate(results[:-1]):
+            planes = ops.where(of_place == index, result, planes)
+    return planes
+
+
+def _planes_of_rows(planes, rows):
+    """Copy some images of a chunk on PyTorch: faster than `planes[rows]`, as strides stay."""
+    if planes.requires_grad:
+        return planes[rows]
+    import torch
+
+    return torch.index_select(planes, 0, rows, out=torch.empty_like(planes[: len(rows)]))
+
+
+def _of_rows(parameters, rows):
+    """Return the parameters of some of the images of a chunk."""
+    return keras.tree.map_structure(lambda leaf: leaf[rows], parameters)
