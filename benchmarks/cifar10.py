@@ -1,7 +1,7 @@
 """Pretrain a small ResNet on real CIFAR-10 images, and evaluate its features.
 
     KERAS_BACKEND=torch python benchmarks/cifar10.py FOLDER [--seed 0] [--report] [--few]
-        [--epochs 20] [--images 10000] [--batch-size 256] [--width 32] [--views 2]
+        [--epochs 20] [--images 10000] [--batch-size 256] [--width 32] [--views 2] [--size 32]
         [--muon RATE DECAY] [--adamw RATE DECAY] [--sgd RATE DECAY] [--lars RATE DECAY]
         [--warmup 0.1] [--beta 0.999] [--momentum 0.95] [--temperature T] [--decoupled]
         [--hidden D] [--output D] [--layers 2] [--crop 0.08] [--grayscale 0.2] [--strength 0.5]
@@ -33,12 +33,13 @@ from keras_simclr.optimizers import warmup_cosine
 PER_CLASS = 1000, 1500, 2000  # where the images for pretraining, recipes and reports end
 
 
-def load(folder, first, last):
-    """Return images `first` to `last` - 1 of each class and their labels."""
+def load(folder, first, last, size=32):
+    """Return images `first` to `last` - 1 of each class, enlarged to `size`, and their labels."""
     images, labels = [], []
     for label, of_class in enumerate(sorted(path for path in folder.iterdir() if path.is_dir())):
         for path in sorted(of_class.iterdir())[first:last]:
-            images.append(np.asarray(Image.open(path).convert("RGB")))
+            image = Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
+            images.append(np.asarray(image))
             labels.append(label)
     return np.stack(images), np.array(labels)
 
@@ -104,9 +105,9 @@ def chosen_optimizer(options, steps):
 
 def run(options):
     """Pretrain, and print a row of what came out."""
-    bank = load(options.folder, 0, PER_CLASS[0])
+    bank = load(options.folder, 0, PER_CLASS[0], options.size)
     bank = tuple(part[:: len(bank[0]) // options.images] for part in bank)
-    test = load(options.folder, *(PER_CLASS[1:] if options.report else PER_CLASS[:2]))
+    test = load(options.folder, *(PER_CLASS[1:] if options.report else PER_CLASS[:2]), options.size)
     model = new_model(options)
     steps = len(bank[0]) // options.batch_size * options.epochs
     loss = NTXentLoss(options.temperature, decoupled=True) if options.decoupled else "auto"
@@ -136,6 +137,7 @@ def main(arguments=None):
         parser.add_argument(f"--{name}", type=int, default=default)
     for name in ("report", "few", "decoupled"):
         parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--size", type=int, default=32, help="of the enlarged images, in pixels")
     parser.add_argument("--hidden", type=int)
     for name in ("temperature", "crop", "grayscale", "strength"):
         parser.add_argument(f"--{name}", type=float)

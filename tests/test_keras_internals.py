@@ -93,6 +93,26 @@ def test_a_functional_model_frees_each_tensor_after_its_last_use(frees, held):
     assert Watched.held == held
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the cycles are PyTorch's")
+@pytest.mark.parametrize("frees", [False, True])
+def test_structures_that_were_flattened_are_freed(frees):
+    held = []
+    gc.collect()
+    gc.disable()
+    with keras_internals.structures_freed() if frees else contextlib.nullcontext():
+        for traverse in (keras.tree.flatten, lambda x: keras.tree.traverse(lambda _: None, x)):
+            tensor = keras.ops.ones((2,))
+            held.append(weakref.ref(tensor))
+            for structure in ([tensor, [tensor]], {"b": (tensor, None), "a": [tensor]}):
+                traverse(structure)
+            del tensor, structure
+        structure = {"b": [1, (2,)], "a": 3}
+        assert keras.tree.flatten(structure) == [3, 1, 2]
+        assert keras.tree.pack_sequence_as(structure, [6, 4, 5]) == {"a": 6, "b": [4, (5,)]}
+    assert [tensor() is None for tensor in held] == [frees, frees]
+    gc.enable()
+
+
 class Numbers(keras.utils.PyDataset):
     """Four batches, and the number of epochs that have ended."""
 

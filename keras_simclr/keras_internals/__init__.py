@@ -28,6 +28,7 @@ from keras_simclr.keras_internals.layers import layer_calls as layer_calls
 from keras_simclr.keras_internals.layers import object_graph as object_graph
 from keras_simclr.keras_internals.layers import replaced as replaced
 from keras_simclr.keras_internals.layers import safe_mode as safe_mode
+from keras_simclr.keras_internals.layers import structures_freed as structures_freed
 from keras_simclr.keras_internals.layers import without_symbolic_build as without_symbolic_build
 from keras_simclr.keras_internals.layers import zero_initial_weights as zero_initial_weights
 from keras_simclr.keras_internals.optimizing import has_schedule as has_schedule

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import math
 import threading
+import types
 
 import keras
 import numpy as np
@@ -112,6 +113,28 @@ def intermediates_freed(model):
                 plan, run = _plan_of_last_uses(layer), layer._run_through_graph
                 method = functools.partial(_run_and_free, layer, plan, run)
                 stack.enter_context(replaced(layer, "_run_through_graph", method))
+        yield
+
+
+@contextlib.contextmanager
+def structures_freed():
+    """Let `keras.tree` on PyTorch forget structures of tensors when it returns.
+
+    Keras 3.15 leaves cycles of references to them, which stay until Python looks for cycles.
+    """
+    from keras.src.tree import torchtree_impl
+
+    tree = torchtree_impl.torch_tree
+
+    def tree_flatten(structure, is_leaf=None):
+        """Flatten a structure; Keras asks for its children alone, or for all leaves."""
+        if is_leaf is None:
+            return tree.tree_flatten(structure)
+        top = id(structure)
+        return tree.tree_flatten(structure, is_leaf=lambda node: id(node) != top)
+
+    names = types.SimpleNamespace(**{**vars(tree), "tree_flatten": tree_flatten})
+    with replaced(torchtree_impl, "torch_tree", names):
         yield
 
 

@@ -12,6 +12,7 @@ from keras_simclr.keras_internals import (
     flatten_layers,
     intermediates_freed,
     layer_calls,
+    structures_freed,
 )
 from keras_simclr.ops.convolutions import convolve, has_slow_gradient
 from keras_simclr.ops.forms import for_gpu
@@ -25,8 +26,8 @@ def fast_layers(model):
     three times the activations for the gradient. Here BatchNormalization trains with the
     framework's fused kernel, on TensorFlow only on a CPU, and not on several devices, whose
     statistics are synchronized. On PyTorch the inputs of convolutions are not copied, and
-    functional models forget each tensor after its last use. On JAX on a CPU, the gradients of the
-    kernels of convolutions are matrix products.
+    functional models and `keras.tree` forget tensors after their last use. On JAX on a CPU, the
+    gradients of the kernels of convolutions are matrix products.
 
     Args:
         model: Keras model or layer.
@@ -36,6 +37,7 @@ def fast_layers(model):
             _fused(model, _normalize_on_torch),
             convolutions_without_copies(),
             intermediates_freed(model),
+            structures_freed(),
         ):
             yield
     elif for_gpu():

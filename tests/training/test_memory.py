@@ -60,3 +60,19 @@ def test_images_that_were_used_are_freed(pretrained, what):
     del images
     gc.collect()
     assert held() is None
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch alone runs layer by layer")
+def test_a_step_leaves_no_tensors_of_its_forward_pass(model):
+    import torch
+
+    def left(batch, logs):
+        tensors = [item for item in gc.get_objects() if issubclass(type(item), torch.Tensor)]
+        held.append(sum(tensor.grad_fn is not None for tensor in tensors))
+
+    held = []
+    gc.disable()  # so that only what nothing refers to is freed
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=left)
+    model.fit(IMAGES, batch_size=4, epochs=2, verbose=0, callbacks=[callback])
+    gc.enable()
+    assert held == [0] * 4
