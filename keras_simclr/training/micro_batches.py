@@ -8,6 +8,8 @@ References:
     Gao et al. 2021 (arXiv:2101.06983), section 3.
 """
 
+import functools
+
 import keras
 from keras import ops
 
@@ -140,19 +142,26 @@ def _on_tensorflow(embed, weights, states, count):
 
 
 def _on_torch(embed, weights, states, count):
+    after: list = []
+    return _embed_all_of_torch().apply(embed, states, after, count, *weights), after
+
+
+@functools.cache
+def _embed_all_of_torch():
+    """Return a function of autograd; a class for each step would keep its images in a cycle."""
     import torch
 
     class EmbedAll(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, *weights):
+        def forward(ctx, embed, states, after, count, *weights):
             ctx.save_for_backward(*weights)
-            ctx.states = [states]
+            ctx.embed, ctx.states = embed, [states]
             results = []
             for index in range(count):
-                z, after = embed(weights, ctx.states[-1], index)
-                ctx.states.append(after)
+                z, states = embed(weights, ctx.states[-1], index)
+                ctx.states.append(states)
                 results.append(z)
-            final.extend(ctx.states.pop())
+            after.extend(ctx.states.pop())
             return torch.stack(results)
 
         @staticmethod
@@ -161,12 +170,11 @@ def _on_torch(embed, weights, states, count):
             sums = [torch.zeros_like(weight) for weight in weights]
             for index, before in enumerate(ctx.states):
                 with torch.enable_grad():
-                    z, _ = embed(weights, before, index)
+                    z, _ = ctx.embed(weights, before, index)
                 gradients = torch.autograd.grad(z, weights, z_gradient[index], allow_unused=True)
                 for total, gradient in zip(sums, gradients, strict=True):
                     if gradient is not None:
                         total += gradient
-            return tuple(sums)
+            return None, None, None, None, *sums
 
-    final: list = []
-    return EmbedAll.apply(*weights), final
+    return EmbedAll
