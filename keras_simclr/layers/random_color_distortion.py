@@ -175,7 +175,7 @@ def _saturation(planes, drawn):
     """
     value, smallest = _extremes(*_channels(planes))
     chroma = value - smallest
-    lower = per_image(ops.where(drawn.saturation == 1.0, LARGE, 0.0))
+    lower = per_image(ops.cast(drawn.saturation == 1.0, "float32") * LARGE)
     upper = native.maximum(value, lower) / clip_(chroma, TINY)
     factor = native.minimum(per_image(drawn.saturation), upper)
     planes = multiply_(planes, factor)
