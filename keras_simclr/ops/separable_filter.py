@@ -85,9 +85,9 @@ def _filter_by_sums(planes, rows, columns):
         return wide()
     dropped = slice(0, radius - narrow)
     middle = slice(radius - narrow, radius + narrow + 1)
-    parts = [part._replace(kernel=part.kernel[:, middle]) for part in (rows, columns)]
-    largest = ops.max(ops.concatenate([part.kernel[:, dropped] for part in (rows, columns)]))
-    return ops.cond(largest < NEGLIGIBLE, lambda: _sums_of_shifted(planes, *parts), wide)
+    narrowed = [Filter(kernel[:, middle], scale) for kernel, scale in (rows, columns)]
+    largest = ops.max(ops.concatenate([rows.kernel[:, dropped], columns.kernel[:, dropped]]))
+    return ops.cond(largest < NEGLIGIBLE, lambda: _sums_of_shifted(planes, *narrowed), wide)
 
 
 def _sums_of_shifted(planes, rows, columns):
