@@ -228,8 +228,8 @@ def pretraining_recipe(height: int, width: int, epochs: int | None = None) -> Re
         epochs: Length of the run. Defaults to None, not known.
 
     Returns:
-        `IMAGENET` if a side is above 32 pixels, otherwise `CIFAR`, or `CIFAR_FEW_EPOCHS` below
-        100 epochs.
+        `IMAGENET` if a side is above 32 pixels, otherwise `CIFAR`, or `CIFAR_FEW_EPOCHS` for
+        at most 100 epochs.
 
     Example:
     >>> pretraining_recipe(32, 32).temperature, pretraining_recipe(96, 96).temperature
@@ -237,7 +237,7 @@ def pretraining_recipe(height: int, width: int, epochs: int | None = None) -> Re
     """
     if not is_small_view(height, width):
         return IMAGENET
-    return CIFAR if epochs is None or epochs >= FEW_EPOCHS else CIFAR_FEW_EPOCHS
+    return CIFAR if epochs is None or epochs > FEW_EPOCHS else CIFAR_FEW_EPOCHS
 
 
 def warmup_cosine(

@@ -74,8 +74,8 @@ def test_larger_views_have_the_imagenet_recipe(size):
     ("size", "epochs", "preset"),
     [
         (32, 1, "CIFAR_FEW_EPOCHS"),
-        (32, 99, "CIFAR_FEW_EPOCHS"),
-        (32, 100, "CIFAR"),
+        (32, 100, "CIFAR_FEW_EPOCHS"),
+        (32, 101, "CIFAR"),
         (96, 1, "IMAGENET"),
     ],
 )

@@ -79,7 +79,7 @@ def test_train_on_batch_requires_an_optimizer(make_model, labeled_images):
 
 @pytest.mark.parametrize(
     ("epochs", "optimizer", "temperature"),
-    [(100, LARS, 0.5), (99, ConvMuon, 0.1)],
+    [(101, LARS, 0.5), (100, ConvMuon, 0.1)],
 )
 def test_the_recipe_depends_on_the_length_of_the_run(
     epochs, optimizer, temperature, make_model, labeled_images, capsys
@@ -199,7 +199,7 @@ def test_a_loaded_model_keeps_the_recipe_of_its_epochs(make_model, labeled_image
 
 def test_crops_follow_the_recipe_unless_the_augmenter_is_given(make_model, labeled_images):
     model, given = make_model(augmenter=None), make_model()
-    for epochs, area in [(2, CIFAR_FEW_EPOCHS.crop_area), (100, (0.08, 1.0))]:
+    for epochs, area in [(2, CIFAR_FEW_EPOCHS.crop_area), (101, (0.08, 1.0))]:
         options = {"epochs": epochs, "initial_epoch": epochs - 1, "batch_size": 8, "verbose": 0}
         model.fit(labeled_images[0], **options)
         given.fit(labeled_images[0], **options)
