@@ -1,5 +1,6 @@
 """Fixtures of all tests: seeds, reference numbers of the authors' code, gradients, a tiny model."""
 
+import gc
 import hashlib
 import warnings
 from pathlib import Path
@@ -37,6 +38,15 @@ def compiled_plainly(request):
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def uncollected():
+    """Keep Python from looking for cycles, so that only what nothing refers to is freed."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

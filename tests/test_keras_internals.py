@@ -95,10 +95,8 @@ def test_a_functional_model_frees_each_tensor_after_its_last_use(frees, held):
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="the cycles are PyTorch's")
 @pytest.mark.parametrize("frees", [False, True])
-def test_structures_that_were_flattened_are_freed(frees):
+def test_structures_that_were_flattened_are_freed(frees, uncollected):
     held = []
-    gc.collect()
-    gc.disable()
     with keras_internals.structures_freed() if frees else contextlib.nullcontext():
         for traverse in (keras.tree.flatten, lambda x: keras.tree.traverse(lambda _: None, x)):
             tensor = keras.ops.ones((2,))
@@ -110,7 +108,6 @@ def test_structures_that_were_flattened_are_freed(frees):
         assert keras.tree.flatten(structure) == [3, 1, 2]
         assert keras.tree.pack_sequence_as(structure, [6, 4, 5]) == {"a": 6, "b": [4, (5,)]}
     assert [tensor() is None for tensor in held] == [frees, frees]
-    gc.enable()
 
 
 class Numbers(keras.utils.PyDataset):

@@ -156,7 +156,7 @@ def _clipped(planes):
 
 
 def _brightness(planes, drawn):
-    return clip_(multiply_(planes, per_image(drawn.brightness)), 0.0, 1.0)
+    return _clipped(multiply_(planes, per_image(drawn.brightness)))
 
 
 def _contrast(planes, drawn):
@@ -164,7 +164,7 @@ def _contrast(planes, drawn):
     mean = native.mean(planes, axis=(2, 3), keepdims=True)
     planes = multiply_(planes, factor)
     planes += mean * (1.0 - factor)
-    return clip_(planes, 0.0, 1.0)
+    return _clipped(planes)
 
 
 def _saturation(planes, drawn):
@@ -180,7 +180,7 @@ def _saturation(planes, drawn):
     factor = native.minimum(per_image(drawn.saturation), upper)
     planes = multiply_(planes, factor)
     planes += value * (1.0 - factor)
-    return clip_(planes, 0.0, 1.0)
+    return _clipped(planes)
 
 
 def _hue(planes, drawn):
@@ -216,7 +216,7 @@ def _hue(planes, drawn):
     for i in range(3):
         channels[i] *= chroma
         channels[i] += smallest
-    return clip_(concatenate_(channels, planes), 0.0, 1.0)
+    return _clipped(concatenate_(channels, planes))
 
 
 def _channels(planes):

@@ -104,10 +104,8 @@ def test_neutral_factors_only_clip_what_a_crop_overshoots(first, rng):
 
 def test_large_images_are_distorted_one_by_one(rng):
     small = rng.uniform(-0.2, 1.2, size=(3, 5, 5, 3)).astype("float32")
-    order, factors = (
-        (2, 0, 3, 1),
-        {"brightness": 1.3, "contrast": 0.6, "saturation": 1.2, "hue": 0.1},
-    )
+    order = (2, 0, 3, 1)
+    factors = {"brightness": 1.3, "contrast": 0.6, "saturation": 1.2, "hue": 0.1}
     drawn = [np.float32([NEUTRAL[name], value, value]) for name, value in factors.items()]
     layer = RandomColorDistortion(value_range=(0, 1))
 
