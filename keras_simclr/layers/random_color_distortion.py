@@ -5,14 +5,25 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_simclr.layers.random_transform import RandomTransform, per_image
+from keras_simclr.layers.random_transform import RandomTransform, between, per_image
 from keras_simclr.ops.branching import apply_if_needed, apply_in_order
-from keras_simclr.ops.in_place import clip, clip_, concatenate_, multiply_
+from keras_simclr.ops.in_place import (
+    abs_,
+    add_over_,
+    add_product_,
+    clip,
+    clip_,
+    copy_sign_,
+    interpolate_,
+    maximum_,
+    minimum_,
+    multiply_,
+)
 from keras_simclr.ops.native import native
 from keras_simclr.ops.orders import IMAGES_PER_ORDER
 from keras_simclr.validation import check_number, check_probability
 
-TINY, LARGE, HUGE = 1e-12, 1e6, 1e30
+TINY, LARGE = 1e-12, 1e6
 STEPS = 4
 
 
@@ -101,24 +112,30 @@ class RandomColorDistortion(RandomTransform):
         """Draw a `ColorDistortion`; unchanged images have factors of 1 and no shift."""
         if not training:
             return None
-        changed = self.happens(batch_size, self.factor)
-
-        def draw(factor):
-            drawn = self.uniform((batch_size,), max(1.0 - factor, 0.0), 1.0 + factor)
-            return ops.where(changed, drawn, 1.0)
-
-        brightness = draw(self.brightness_factor)
-        contrast = draw(self.contrast_factor)
-        saturation = draw(self.saturation_factor)
-        hue = self.uniform((batch_size,), -self.hue_factor, self.hue_factor)
-        hue = ops.where(changed, hue, 0.0)
+        happens, *positions, hue = self.draws(batch_size, 5)
+        changed = happens < self.factor
+        strengths = self.brightness_factor, self.contrast_factor, self.saturation_factor
+        brightness, contrast, saturation = (
+            ops.where(changed, between(position, max(1.0 - strength, 0.0), 1.0 + strength), 1.0)
+            for position, strength in zip(positions, strengths, strict=True)
+        )
+        hue = ops.where(changed, between(hue, -self.hue_factor, self.hue_factor), 0.0)
         groups = (batch_size + IMAGES_PER_ORDER - 1) // IMAGES_PER_ORDER
         order = ops.cast(ops.argsort(self.uniform((groups, STEPS)), axis=1), "int32")
         order = ops.repeat(order, IMAGES_PER_ORDER, axis=0)[:batch_size]
         return ColorDistortion(brightness, contrast, saturation, hue, order)
 
-    def apply_to_planes(self, planes: Any, prepared: ColorDistortion) -> Any:
+    def prepare(self, parameters: ColorDistortion, input_shape: tuple) -> Any:
+        """Return which images change, and the draws, with the hue as `_hue` needs it."""
+        brightness, contrast, saturation, hue, _ = parameters
+        same = (brightness == 1.0) & (contrast == 1.0) & (saturation == 1.0) & (hue == 0.0)
+        turns = ops.stack([hue, hue - 1 / 3, hue + 1 / 3], axis=1)
+        turns = turns - ops.round(turns)
+        return ops.logical_not(same), parameters._replace(hue=6.0 * turns)
+
+    def apply_to_planes(self, planes: Any, prepared: Any) -> Any:
         """Apply the four steps in the order drawn for these images."""
+        changed, drawn = prepared
         steps = [_brightness, _contrast]
         if planes.shape[1] == 3:
             steps += [_saturation, _hue]
@@ -128,7 +145,7 @@ class RandomColorDistortion(RandomTransform):
         def distorted(planes, drawn):
             return apply_in_order(drawn.order, steps, planes, drawn)
 
-        return apply_if_needed(_is_changed(prepared), distorted, _clipped, planes, prepared)
+        return apply_if_needed(changed, distorted, _clipped, planes, drawn)
 
     def get_config(self) -> dict:
         """Return the config of the layer."""
@@ -140,12 +157,6 @@ class RandomColorDistortion(RandomTransform):
             "hue_factor": self.hue_factor,
             "factor": self.factor,
         }
-
-
-def _is_changed(drawn):
-    brightness, contrast, saturation, hue, _ = drawn
-    same = (brightness == 1.0) & (contrast == 1.0) & (saturation == 1.0) & (hue == 0.0)
-    return ops.logical_not(same)
 
 
 def _clipped(planes):
@@ -174,22 +185,22 @@ def _saturation(planes, drawn):
     and clip(s f, 0, 1) / s = min(f, 1 / s). If f = 1, nothing changes, even where m < 0, so s > 1.
     """
     value, smallest = _extremes(*_channels(planes))
-    chroma = value - smallest
+    chroma = clip_(value - smallest, TINY)
     lower = per_image(ops.cast(drawn.saturation == 1.0, "float32") * LARGE)
-    upper = native.maximum(value, lower) / clip_(chroma, TINY)
-    factor = native.minimum(per_image(drawn.saturation), upper)
-    planes = multiply_(planes, factor)
-    planes += value * (1.0 - factor)
-    return _clipped(planes)
+    factor = native.maximum(value, lower)
+    factor /= chroma
+    factor = minimum_(factor, per_image(drawn.saturation))
+    return _clipped(interpolate_(value, planes, factor))
 
 
 def _hue(planes, drawn):
-    """Shift the hue by a fraction of the color circle.
+    """Shift the hue, by `drawn.hue` sixths of the color circle for each channel, (N, 3).
 
     With V the largest channel, m the smallest and C = V - m, the distance of the hue from red is
-    1 + (G + B - R - m) / C sixths of the circle, towards blue if B > G. With the hue h in sixths,
-    a channel of HSV is m + C t, where t is |h - 3| - 1 for red, 2 - |h - 2| for green and
-    2 - |h - 4| for blue, clipped to [0, 1]. No comparisons: they are slow on PyTorch.
+    1 + (G + B - R - m) / C sixths of the circle, towards blue if B > G. The shift of a channel
+    moves its own color to the place of red. At a distance d of at most six from there, perhaps the
+    long way around, the channel is m + C (clip(|d - 3|, 1, 2) - 1). No comparisons: they are slow
+    on PyTorch.
     """
     red, green, blue = _channels(planes)
     chroma, smallest = _extremes(red, green, blue)
@@ -199,24 +210,13 @@ def _hue(planes, drawn):
     distance -= smallest
     distance /= clip(chroma, TINY)
     distance += 1.0
-    shifted = green - blue
-    shifted *= HUGE
-    shifted += 1.0
-    shifted = clip_(shifted, -1.0, 1.0)  # -1 towards blue, 1 towards green
-    shifted *= distance
-    shifted *= 1 / 6
-    shifted += per_image(drawn.hue)
-    shifted -= native.floor(shifted)
-    shifted *= 6.0
-    channels = [
-        clip_(abs(shifted - 3.0), 1.0, 2.0) - 1.0,
-        2.0 - clip_(abs(shifted - 2.0), 1.0, 2.0),
-        2.0 - clip_(abs(shifted - 4.0), 1.0, 2.0),
-    ]
-    for i in range(3):
-        channels[i] *= chroma
-        channels[i] += smallest
-    return _clipped(concatenate_(channels, planes))
+    hue = copy_sign_(distance, green - blue)  # in [-3, 3]
+    smallest -= chroma
+    shifts = native.reshape(drawn.hue, (-1, 3, 1, 1))  # in [-3, 3]
+    distances = abs_(add_over_(hue, shifts, planes))
+    distances -= 3.0
+    heights = clip_(abs_(distances), 1.0, 2.0)
+    return _clipped(add_product_(smallest, heights, chroma))
 
 
 def _channels(planes):
@@ -226,8 +226,8 @@ def _channels(planes):
 def _extremes(red, green, blue):
     """Return the largest and the smallest channel."""
     return (
-        native.maximum(native.maximum(red, green), blue),
-        native.minimum(native.minimum(red, green), blue),
+        maximum_(native.maximum(red, green), blue),
+        minimum_(native.minimum(red, green), blue),
     )
 
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_simclr.layers.image_layer import check_static_size
-from keras_simclr.layers.random_transform import RandomTransform
+from keras_simclr.layers.random_transform import RandomTransform, between
 from keras_simclr.ops.branching import where_selected
 from keras_simclr.ops.separable_filter import filter_planes, prepare_filter, to_lines
 from keras_simclr.validation import check_choice, check_interval, check_probability, is_integer
@@ -77,8 +77,8 @@ class RandomGaussianBlur(RandomTransform):
         """Draw the standard deviation of each image, (N,); 0 if it is not blurred."""
         if not training:
             return None
-        sigma = self.uniform((batch_size,), *self.sigma)
-        return ops.where(self.happens(batch_size, self.factor), sigma, 0.0)
+        happens, position = self.draws(batch_size, 2)
+        return ops.where(happens < self.factor, between(position, *self.sigma), 0.0)
 
     def prepare(self, parameters: Any, input_shape: tuple) -> Any:
         """Return which images are blurred, (N,), and the filters; None for kernels of one pixel."""

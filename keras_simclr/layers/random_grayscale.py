@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_simclr.layers.random_transform import RandomTransform, per_image
+from keras_simclr.ops.in_place import add_multiple_, interpolate_
 from keras_simclr.validation import check_probability
 
 LUMA = (0.2989, 0.587, 0.114)  # of red, green and blue, as in `tf.image.rgb_to_grayscale`
@@ -62,11 +63,10 @@ class RandomGrayscale(RandomTransform):
         """Convert the selected images."""
         if planes.shape[1] != 3:
             return planes
-        gray = sum(weight * planes[:, i : i + 1] for i, weight in enumerate(LUMA))
-        selected = per_image(ops.cast(prepared, "float32"))
-        planes *= 1.0 - selected
-        planes += selected * gray
-        return planes
+        gray = LUMA[0] * planes[:, :1]
+        for channel in (1, 2):
+            gray = add_multiple_(gray, planes[:, channel : channel + 1], LUMA[channel])
+        return interpolate_(gray, planes, per_image(1.0 - ops.cast(prepared, "float32")))
 
     def get_config(self) -> dict:
         """Return the config of the layer."""

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_simclr.layers.image_layer import check_static_size
-from keras_simclr.layers.random_transform import RandomTransform
-from keras_simclr.ops.interpolation import RADII, interpolation_taps
+from keras_simclr.layers.random_transform import RandomTransform, between
+from keras_simclr.ops.interpolation import RADII, Taps, interpolation_taps
 from keras_simclr.ops.resampling import resample
 from keras_simclr.validation import (
     check_choice,
@@ -114,42 +114,48 @@ class RandomResizedCrop(RandomTransform):
         if not training:
             zero = ops.zeros((batch_size,), dtype="float32")
             return Crop(zero, zero, zero + height, zero + width, zero > 1)
-        top, left, box_height, box_width = self._sample_boxes(batch_size, height, width)
-        flip = self.happens(batch_size, self.horizontal_flip)
-        return Crop(top, left, box_height, box_width, flip)
+        numbers = self.uniform((batch_size, 2 * ATTEMPTS + 3))
+        boxes, (top, left, flip) = numbers[:, 3:], ops.unstack(numbers[:, :3], 3, axis=1)
+        box_height, box_width = self._draw_boxes(boxes, height, width)
+        top = _integer(top, ops.maximum(height - box_height, 1))
+        left = _integer(left, ops.maximum(width - box_width, 1))
+        return Crop(top, left, box_height, box_width, flip < self.horizontal_flip)
 
     def prepare(self, parameters: Crop, input_shape: tuple) -> Any:
-        """Compute which pixels count, for rows and for columns."""
+        """Compute which pixels count, for rows and for columns, in the unit of planes."""
         height, width = input_shape[1:3]
         if self.image_size is None or self.antialias:
             check_static_size(self, height, width)
         out_height, out_width = self.image_size or (height, width)
         options: Any = {"kernel": self.interpolation, "antialias": self.antialias}
         top, left, box_height, box_width, flip = parameters
-        return (
-            interpolation_taps(top, box_height, None, height, out_height, **options),
-            interpolation_taps(left, box_width, flip, width, out_width, **options),
-        )
+        first, weights = interpolation_taps(top, box_height, None, height, out_height, **options)
+        lower, upper = self.value_range
+        rows = Taps(first, weights / (upper - lower))
+        return rows, interpolation_taps(left, box_width, flip, width, out_width, **options)
 
     def enter(self, images: Any, prepared: Any) -> Any:
         """Crop, resize and flip."""
-        return resample(images, *prepared)
+        planes = resample(images, *prepared)
+        lower, upper = self.value_range
+        if lower:
+            planes -= lower / (upper - lower)
+        return planes
 
     def applied_shape(self, input_shape: tuple) -> tuple:
         """Return (N, *image_size, C)."""
         return (input_shape[0], *(self.image_size or input_shape[1:3]), input_shape[-1])
 
-    def _sample_boxes(self, batch_size, height, width):
-        """Draw boxes as TensorFlow's `sample_distorted_bounding_box` does."""
-        shape = (batch_size, ATTEMPTS)
+    def _draw_boxes(self, numbers, height, width):
+        """Draw sizes of boxes as TensorFlow's `sample_distorted_bounding_box` does."""
         out_height, out_width = self.image_size or (height, width)
-        ratio = self.uniform(shape, *self.aspect_ratio) * (out_width / out_height)
+        ratio = between(numbers[:, :ATTEMPTS], *self.aspect_ratio) * (out_width / out_height)
         min_area, max_area = (_area(fraction, height, width) for fraction in self.scale)
         covered = _area(max(self.scale[0], self.min_object_covered), height, width)
         lower = ops.round(ops.sqrt(min_area / ratio))
         upper = ops.minimum(_max_height(ratio, max_area, width), height)
         lower = ops.minimum(lower, upper)
-        box_height = lower + _integer(self.uniform(shape), upper - lower + 1)
+        box_height = lower + _integer(numbers[:, ATTEMPTS:], upper - lower + 1)
         box_width = ops.round(box_height * ratio)
         for step, bound, exceeds in ((1.0, min_area, ops.less), (-1.0, max_area, ops.greater)):
             moved = ops.where(exceeds(box_height * box_width, bound), box_height + step, box_height)
@@ -162,11 +168,7 @@ class RandomResizedCrop(RandomTransform):
             box_height >= 1,
             box_width >= 1,
         )
-        box_height = _first(valid, box_height, height)
-        box_width = _first(valid, box_width, width)
-        top = _integer(self.uniform((batch_size,)), ops.maximum(height - box_height, 1))
-        left = _integer(self.uniform((batch_size,)), ops.maximum(width - box_width, 1))
-        return top, left, box_height, box_width
+        return _first(valid, box_height, height), _first(valid, box_width, width)
 
     def get_config(self) -> dict:
         """Return the config of the layer."""

@@ -19,9 +19,8 @@ class RandomTransform(ImageLayer):
     All random numbers are drawn in `sample`. `apply` has four steps; subclasses override those
     that they need. `prepare` converts the parameters of the whole batch for the other steps, which
     work on chunks of the batch: `enter` converts images (N, H, W, C) to planes (N, C, h, w),
-    `apply_to_planes` transforms planes, and `leave` converts them back to images. `enter` is given
-    the images as they are, and may only compute weighted means of their pixels; planes that are
-    transformed have values in [0, 1] and are float32, regardless of the dtype policy.
+    `apply_to_planes` transforms planes, and `leave` converts them back to images. Planes have
+    values in [0, 1] and are float32, regardless of the dtype policy.
 
     Args:
         value_range: (lower, upper) of the images. Defaults to that of the model whose augmenter
@@ -61,8 +60,8 @@ class RandomTransform(ImageLayer):
         return parameters
 
     def enter(self, images: Any, prepared: Any) -> Any:
-        """Convert images (N, H, W, C) to planes (N, C, h, w)."""
-        return native.moveaxis(images, 3, 1)
+        """Convert images (N, H, W, C) in `value_range` to planes (N, C, h, w) in [0, 1]."""
+        return native.moveaxis(self.to_unit_range(images), 3, 1)
 
     def apply_to_planes(self, planes: Any, prepared: Any) -> Any:
         """Transform planes (N, C, H, W), which may be overwritten."""
@@ -104,16 +103,13 @@ class RandomTransform(ImageLayer):
 
     def _apply_to_unknown_size(self, images, prepared):
         """Crop one image at a time, as chunks would be recompiled for every size."""
-        planes = map_images(self._to_planes, images, prepared)
+        planes = map_images(self.enter, images, prepared)
         if None in planes.shape[1:]:
             return map_images(self._to_images, planes, prepared)
         return map_chunks(self._to_images, planes, prepared, math.prod(planes.shape[1:]))
 
     def _to_views(self, images, prepared):
-        return self._to_images(self._to_planes(images, prepared), prepared)
-
-    def _to_planes(self, images, prepared):
-        return self.to_unit_range(self.enter(images, prepared))
+        return self._to_images(self.enter(images, prepared), prepared)
 
     def _to_images(self, planes, prepared):
         return self.from_unit_range(self.leave(self.apply_to_planes(planes, prepared), prepared))
@@ -137,6 +133,10 @@ class RandomTransform(ImageLayer):
         """Draw float32 numbers from [lower, upper)."""
         return uniform(shape, lower, upper, self.seed_generator)
 
+    def draws(self, batch_size: Any, count: int) -> list:
+        """Draw `count` numbers from [0, 1) for each image; return as many tensors (N,)."""
+        return ops.unstack(self.uniform((batch_size, count)), count, axis=1)
+
     def happens(self, batch_size: Any, probability: float) -> Any:
         """Draw for each image whether something happens, booleans of shape (N,)."""
         return self.uniform((batch_size,)) < probability
@@ -149,3 +149,8 @@ class RandomTransform(ImageLayer):
 def per_image(values: Any) -> Any:
     """Reshape values (N,) so that they broadcast over planes (N, C, H, W)."""
     return native.reshape(values, (-1, 1, 1, 1))
+
+
+def between(position: Any, lower: float, upper: float) -> Any:
+    """Return the number at a position from [0, 1) between two limits."""
+    return lower + (upper - lower) * position

@@ -110,7 +110,7 @@ class SimCLRAugmenter(RandomTransform):
             check_probability("blur", blur)
         self.strength = strength
         self.blur_factor = blur
-        shared: Any = {"seed": self.seed_generator}
+        shared: Any = {"seed": self.seed_generator, "value_range": value_range}
         self.crop = RandomResizedCrop(
             image_size, scale, aspect_ratio, horizontal_flip, min_object_covered, **shared
         )
@@ -189,12 +189,15 @@ class SimCLRAugmenter(RandomTransform):
         )
 
     def prepare(self, parameters: View, input_shape: tuple) -> Any:
-        """Prepare the crop and the blur."""
-        crop = self.crop.prepare(parameters.crop, input_shape)
-        blur = parameters.blur
+        """Prepare the crop, the color distortion and the blur."""
+        crop, color_distortion, _, blur = parameters
+        crop = self.crop.prepare(crop, input_shape)
+        shape = self.applied_shape(input_shape)
+        if color_distortion is not None:
+            color_distortion = self.color_distortion.prepare(color_distortion, shape)
         if blur is not None:
-            blur = self.blur.prepare(blur, self.applied_shape(input_shape))
-        return parameters._replace(crop=crop, blur=blur)
+            blur = self.blur.prepare(blur, shape)
+        return parameters._replace(crop=crop, color_distortion=color_distortion, blur=blur)
 
     def enter(self, images: Any, prepared: View) -> Any:
         """Crop."""

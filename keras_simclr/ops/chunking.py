@@ -136,13 +136,24 @@ def _map_on_jax(function, chunks):
 
 
 def _map_on_tensorflow(function, chunks):
-    """Compile `function` with XLA, and process two chunks at a time."""
+    """Compile `function` with XLA, and process two chunks at a time.
+
+    Booleans are passed as numbers, as a `cond` is slow if its condition is an argument.
+    """
     import tensorflow as tf
 
-    compiled = tf.function(function, jit_compile=True, autograph=False)
+    dtypes = [tensor.dtype for tensor in chunks]
+
+    @functools.partial(tf.function, jit_compile=True, autograph=False)
+    def compiled(*chunk):
+        return function(*map(tf.cast, chunk, dtypes))
+
+    numbers = [
+        tf.cast(tensor, tf.float32) if tensor.dtype == tf.bool else tensor for tensor in chunks
+    ]
     return tf.map_fn(
         lambda chunk: compiled(*chunk),
-        chunks,
+        numbers,
         fn_output_signature=tf.float32,
         parallel_iterations=2,
     )
