@@ -1,7 +1,8 @@
 """Pretrain a small ResNet on real CIFAR-10 images, and evaluate its features.
 
     KERAS_BACKEND=torch python benchmarks/cifar10.py FOLDER [--seed 0] [--report] [--few]
-        [--epochs 20] [--images 10000] [--batch-size 256] [--width 32] [--views 2] [--size 32]
+        [--epochs 20] [--images 10000] [--batch-size 256] [--width 32 | --backbone resnet18]
+        [--views 2] [--size 32]
         [--muon RATE DECAY] [--adamw RATE DECAY] [--sgd RATE DECAY] [--lars RATE DECAY]
         [--warmup 0.1] [--beta 0.999] [--momentum 0.95] [--temperature T] [--decoupled]
         [--hidden D] [--output D] [--layers 2] [--crop 0.08] [--grayscale 0.2] [--strength 0.5]
@@ -69,7 +70,7 @@ def new_model(options):
     given = {name: value for name, value in settings.items() if value is not None}
     head = ProjectionHead(options.hidden, options.output, options.layers)
     return SimCLR(
-        small_resnet(width=options.width),
+        options.backbone or small_resnet(width=options.width),
         projection_head=head,
         augmenter=SimCLRAugmenter(**given) if given else None,
         num_views=options.views,
@@ -138,6 +139,7 @@ def main(arguments=None):
     for name in ("report", "few", "decoupled"):
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--size", type=int, default=32, help="of the enlarged images, in pixels")
+    parser.add_argument("--backbone", help="by name, instead of a small ResNet")
     parser.add_argument("--hidden", type=int)
     for name in ("temperature", "crop", "grayscale", "strength"):
         parser.add_argument(f"--{name}", type=float)

@@ -230,7 +230,7 @@ def views(
 ) -> dict[str, Any]:
     """Draw images beside random views of them.
 
-    Up to 100 epochs, pretraining crops small images less: `views.png` of a run has its own views.
+    Up to 100 epochs, pretraining crops less: `views.png` of a run shows its own views.
     """
     from keras_simclr.cli.pretraining import draw_views
 

@@ -136,8 +136,8 @@ CIFAR = Recipe(
 )
 
 # Pretraining for few epochs: not from a paper, but found by measuring (docs/recipes.md).
-FEW_EPOCHS = 100
-CIFAR_FEW_EPOCHS = Recipe(
+MAX_FEW_EPOCHS = 100
+FEW_EPOCHS = Recipe(
     optimizer="muon",
     rate=1.1e-3,  # 1.1e-3 * sqrt(batch_size): 0.018 at 256
     scaling="sqrt",
@@ -228,16 +228,16 @@ def pretraining_recipe(height: int, width: int, epochs: int | None = None) -> Re
         epochs: Length of the run. Defaults to None, not known.
 
     Returns:
-        `IMAGENET` if a side is above 32 pixels, otherwise `CIFAR`, or `CIFAR_FEW_EPOCHS` for
-        at most 100 epochs.
+        `FEW_EPOCHS` for at most 100 epochs; otherwise `CIFAR` if both sides are at most 32
+        pixels, and `IMAGENET` if not.
 
     Example:
     >>> pretraining_recipe(32, 32).temperature, pretraining_recipe(96, 96).temperature
     (0.5, 0.1)
     """
-    if not is_small_view(height, width):
-        return IMAGENET
-    return CIFAR if epochs is None or epochs > FEW_EPOCHS else CIFAR_FEW_EPOCHS
+    if epochs is not None and epochs <= MAX_FEW_EPOCHS:
+        return FEW_EPOCHS
+    return CIFAR if is_small_view(height, width) else IMAGENET
 
 
 def warmup_cosine(

@@ -73,24 +73,25 @@ def test_larger_views_have_the_imagenet_recipe(size):
 @pytest.mark.parametrize(
     ("size", "epochs", "preset"),
     [
-        (32, 1, "CIFAR_FEW_EPOCHS"),
-        (32, 100, "CIFAR_FEW_EPOCHS"),
+        (32, 1, "FEW_EPOCHS"),
+        (32, 100, "FEW_EPOCHS"),
         (32, 101, "CIFAR"),
-        (96, 1, "IMAGENET"),
+        (96, 100, "FEW_EPOCHS"),
+        (96, 101, "IMAGENET"),
     ],
 )
-def test_few_epochs_of_small_views_have_their_own_recipe(size, epochs, preset):
+def test_few_epochs_have_their_own_recipe(size, epochs, preset):
     assert pretraining_recipe(size, size, epochs=epochs) is getattr(recipes, preset)
 
 
 def test_few_epochs_are_trained_with_muon_at_0_018_for_a_batch_of_256():
-    optimizer = recipes.CIFAR_FEW_EPOCHS.make_optimizer(256, 780, 39)
+    optimizer = recipes.FEW_EPOCHS.make_optimizer(256, 780, 39)
     assert isinstance(optimizer, ConvMuon)
     assert optimizer.momentum == 0.9 and optimizer.nesterov
     assert optimizer.weight_decay == optimizer.adam_weight_decay == 0.1
     assert rate(optimizer, 78) == pytest.approx(1.76e-2)
-    assert recipes.CIFAR_FEW_EPOCHS.temperature == 0.1
-    assert recipes.CIFAR_FEW_EPOCHS.crop_area == (0.2, 1.0)
+    assert recipes.FEW_EPOCHS.temperature == 0.1
+    assert recipes.FEW_EPOCHS.crop_area == (0.2, 1.0)
 
 
 def test_imagenet_is_pretrained_with_lars_at_4_8_for_a_batch_of_4096():

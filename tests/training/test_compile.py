@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_simclr import LARS, ConvMuon, NTXentLoss
-from keras_simclr.optimizers.recipes import CIFAR_FEW_EPOCHS
+from keras_simclr.optimizers.recipes import FEW_EPOCHS
 
 pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eager")]
 
@@ -189,17 +189,17 @@ def test_a_loaded_model_keeps_the_recipe_of_its_epochs(make_model, labeled_image
     model.fit(labeled_images[0], epochs=2, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert loaded.temperature == model.temperature == CIFAR_FEW_EPOCHS.temperature
-    assert loaded.augmenter.scale == model.augmenter.scale == CIFAR_FEW_EPOCHS.crop_area
+    assert loaded.temperature == model.temperature == FEW_EPOCHS.temperature
+    assert loaded.augmenter.scale == model.augmenter.scale == FEW_EPOCHS.crop_area
     assert loaded.evaluate(labeled_images[0], verbose=0) == pytest.approx(
         model.evaluate(labeled_images[0], verbose=0), rel=1e-5
     )
-    assert model.untrained_copy(seed=3).augmenter.scale == CIFAR_FEW_EPOCHS.crop_area
+    assert model.untrained_copy(seed=3).augmenter.scale == FEW_EPOCHS.crop_area
 
 
 def test_crops_follow_the_recipe_unless_the_augmenter_is_given(make_model, labeled_images):
     model, given = make_model(augmenter=None), make_model()
-    for epochs, area in [(2, CIFAR_FEW_EPOCHS.crop_area), (101, (0.08, 1.0))]:
+    for epochs, area in [(2, FEW_EPOCHS.crop_area), (101, (0.08, 1.0))]:
         options = {"epochs": epochs, "initial_epoch": epochs - 1, "batch_size": 8, "verbose": 0}
         model.fit(labeled_images[0], **options)
         given.fit(labeled_images[0], **options)
