@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import optree
 from keras import ops
 
 from keras_simclr.ops.compilation import is_compiling
@@ -99,7 +100,7 @@ def where_selected(
         return results
 
     def of_image(tensors):
-        selected, planes, parameters = keras.tree.map_structure(
+        selected, planes, parameters = optree.tree_map(
             lambda tensor: ops.expand_dims(tensor, 0), tensors
         )
         return ops.cond(
@@ -131,4 +132,4 @@ def _planes_of_rows(planes, rows):
 
 def _of_rows(parameters, rows):
     """Return the parameters of some of the images of a chunk."""
-    return keras.tree.map_structure(lambda leaf: leaf[rows], parameters)
+    return optree.tree_map(lambda leaf: leaf[rows], parameters)
