@@ -4,7 +4,7 @@
     python examples/stl10.py --smoke    # synthetic images, one to two minutes on two CPU cores
 
 The defaults, ResNet-18, 100 epochs and batches of 256, need a GPU, and have not been measured.
-`--smoke` only shows that everything runs; expect 45 to 50 % from the linear probe on its 50 labels,
+`--smoke` only shows that everything runs; expect 40 to 50 % from the linear probe on its 50 labels,
 measured on 20 images.
 
 A run that was stopped or killed resumes from its last backup when the same command is given again.

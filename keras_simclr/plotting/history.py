@@ -20,7 +20,8 @@ def plot_history(history: Any) -> Any:
     classifier can be plotted as well.
 
     Args:
-        history: What `fit` returns, or its `history`: a dict of lists with one value per epoch.
+        history: What `fit` returns, or its `history`: a dict of lists with one value per epoch, or
+            per k epochs, as with `validation_freq=k`, where k must divide the number of epochs.
 
     Returns:
         A `matplotlib.figure.Figure` with a panel for the loss, and one each for
