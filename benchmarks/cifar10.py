@@ -1,4 +1,4 @@
-"""Pretrain a small ResNet on real CIFAR-10 images, and evaluate its features.
+"""Pretrain on real CIFAR-10 images, by default a small ResNet, and evaluate the features.
 
     KERAS_BACKEND=torch python benchmarks/cifar10.py FOLDER [--seed 0] [--report] [--few]
         [--epochs 20] [--images 10000] [--batch-size 256] [--width 32 | --backbone resnet18]

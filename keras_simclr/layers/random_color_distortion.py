@@ -112,7 +112,7 @@ class RandomColorDistortion(RandomTransform):
         """Draw a `ColorDistortion`; unchanged images have factors of 1 and no shift."""
         if not training:
             return None
-        happens, *positions, hue = self.draws(batch_size, 5)
+        happens, *positions, hue = self.uniform_per_image(batch_size, 5)
         changed = happens < self.factor
         strengths = self.brightness_factor, self.contrast_factor, self.saturation_factor
         brightness, contrast, saturation = (
@@ -126,7 +126,7 @@ class RandomColorDistortion(RandomTransform):
         return ColorDistortion(brightness, contrast, saturation, hue, order)
 
     def prepare(self, parameters: ColorDistortion, input_shape: tuple) -> Any:
-        """Return which images change, and the draws, with the hue as `_hue` needs it."""
+        """Return which images change, and the parameters, with a hue (N, 3) as `_hue` needs it."""
         brightness, contrast, saturation, hue, _ = parameters
         same = (brightness == 1.0) & (contrast == 1.0) & (saturation == 1.0) & (hue == 0.0)
         turns = ops.stack([hue, hue - 1 / 3, hue + 1 / 3], axis=1)
@@ -194,13 +194,13 @@ def _saturation(planes, drawn):
 
 
 def _hue(planes, drawn):
-    """Shift the hue, by `drawn.hue` sixths of the color circle for each channel, (N, 3).
+    """Shift the hue; `drawn.hue` has the shift of each channel in sixths of the circle, (N, 3).
 
     With V the largest channel, m the smallest and C = V - m, the distance of the hue from red is
     1 + (G + B - R - m) / C sixths of the circle, towards blue if B > G. The shift of a channel
-    moves its own color to the place of red. At a distance d of at most six from there, perhaps the
-    long way around, the channel is m + C (clip(|d - 3|, 1, 2) - 1). No comparisons: they are slow
-    on PyTorch.
+    moves its own color to the place of red. At a distance of d sixths from there, up to six as it
+    may be the long way around, the channel is m + C (t - 1) with t = clip(|d - 3|, 1, 2), computed
+    as (m - C) + C t. No comparisons: they are slow on PyTorch.
     """
     red, green, blue = _channels(planes)
     chroma, smallest = _extremes(red, green, blue)
@@ -215,8 +215,8 @@ def _hue(planes, drawn):
     shifts = native.reshape(drawn.hue, (-1, 3, 1, 1))  # in [-3, 3]
     distances = abs_(add_over_(hue, shifts, planes))
     distances -= 3.0
-    heights = clip_(abs_(distances), 1.0, 2.0)
-    return _clipped(add_product_(smallest, heights, chroma))
+    t = clip_(abs_(distances), 1.0, 2.0)
+    return _clipped(add_product_(smallest, t, chroma))
 
 
 def _channels(planes):

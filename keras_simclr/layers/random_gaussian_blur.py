@@ -77,7 +77,7 @@ class RandomGaussianBlur(RandomTransform):
         """Draw the standard deviation of each image, (N,); 0 if it is not blurred."""
         if not training:
             return None
-        happens, position = self.draws(batch_size, 2)
+        happens, position = self.uniform_per_image(batch_size, 2)
         return ops.where(happens < self.factor, between(position, *self.sigma), 0.0)
 
     def prepare(self, parameters: Any, input_shape: tuple) -> Any:

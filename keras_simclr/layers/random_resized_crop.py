@@ -122,7 +122,7 @@ class RandomResizedCrop(RandomTransform):
         return Crop(top, left, box_height, box_width, flip < self.horizontal_flip)
 
     def prepare(self, parameters: Crop, input_shape: tuple) -> Any:
-        """Compute which pixels count, for rows and for columns, in the unit of planes."""
+        """Compute the taps of rows and of columns; those of rows also scale to the unit range."""
         height, width = input_shape[1:3]
         if self.image_size is None or self.antialias:
             check_static_size(self, height, width)

@@ -133,7 +133,7 @@ class RandomTransform(ImageLayer):
         """Draw float32 numbers from [lower, upper)."""
         return uniform(shape, lower, upper, self.seed_generator)
 
-    def draws(self, batch_size: Any, count: int) -> list:
+    def uniform_per_image(self, batch_size: Any, count: int) -> list:
         """Draw `count` numbers from [0, 1) for each image; return as many tensors (N,)."""
         return ops.unstack(self.uniform((batch_size, count)), count, axis=1)
 

@@ -115,8 +115,8 @@ def distill(
         ArithmeticError: If the loss becomes NaN or infinite.
 
     References:
-        Chen et al. 2020 (arXiv:2006.10029), section 2.3; temperatures, recipe, epochs and views:
-        section 3.1.
+        Chen et al. 2020 (arXiv:2006.10029), section 2.3; temperatures, epochs, views, and the
+        recipe for more than 100 epochs: section 3.1.
     """
     _check_arguments(temperature, student_loss_weight, epochs)
     callbacks = _check_callbacks(callbacks)

@@ -54,7 +54,7 @@ class SimCLR(PresetMethods, FineTuner, Exporter, Trainer):
             all first and all third views, and so on. A step takes K / 2 times the time and memory;
             set `micro_batch_size` if it does not fit. Defaults to 2.
         temperature: Temperature of the loss, positive. Defaults to the recipe's: 0.1, or 0.5 for
-            views of at most 32 pixels per side if `fit` plans more than 100 epochs.
+            views of at most 32 pixels per side, unless `fit` plans at most 100 epochs.
         image_size: Size of the views in pixels, an int or (height, width). Defaults to the size
             of the images.
         value_range: (lower, upper) of the images. Defaults to (0, 255).

@@ -19,8 +19,8 @@ def apply_in_order(order: Any, steps: Sequence[Callable], planes: Any, parameter
     Args:
         order: Indices into `steps`, integers of shape (N, number of steps). If compiled for a CPU,
             all images of the chunk must have the same order.
-        steps: Functions of (planes, parameters) that return planes. They may overwrite those that
-            they are given, by the functions in `in_place.py`.
+        steps: Functions of (planes, parameters) that return planes. They may overwrite the planes
+            that they are given, by `multiply_` and the functions below it in `in_place.py`.
         planes: Tensor of shape (N, C, H, W), a chunk of images as planes.
         parameters: A structure of tensors of shape (N, ...).
 
