@@ -59,7 +59,7 @@ class RandomRotate90(RandomTransform):
         """Draw the number of counterclockwise quarter turns, integral floats of shape (N,)."""
         if not training:
             return None
-        return ops.minimum(ops.floor(self.uniform((batch_size,), 0.0, 4.0)), 3.0)
+        return ops.minimum(ops.floor(4.0 * self.uniform((batch_size,))), 3.0)
 
     def prepare(self, parameters: Any, input_shape: tuple) -> Any:
         """Check that the size is known, as images must be square."""

@@ -129,9 +129,9 @@ class RandomTransform(ImageLayer):
         """Return the shape of the output."""
         return self.applied_shape(input_shape)
 
-    def uniform(self, shape: tuple, lower: float = 0.0, upper: float = 1.0) -> Any:
-        """Draw float32 numbers from [lower, upper)."""
-        return uniform(shape, lower, upper, self.seed_generator)
+    def uniform(self, shape: tuple) -> Any:
+        """Draw float32 numbers from [0, 1)."""
+        return uniform(shape, self.seed_generator)
 
     def uniform_per_image(self, batch_size: Any, count: int) -> list:
         """Draw `count` numbers from [0, 1) for each image; return as many tensors (N,)."""

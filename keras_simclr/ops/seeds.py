@@ -31,17 +31,16 @@ def python_random(seed):
         random.setstate(state)
 
 
-def uniform(shape: tuple, lower: float, upper: float, seed: keras.random.SeedGenerator) -> Any:
-    """Draw float32 numbers from [lower, upper), as `keras.random.uniform` does."""
+def uniform(shape: tuple, seed: keras.random.SeedGenerator) -> Any:
+    """Draw float32 numbers from [0, 1), as `keras.random.uniform` does."""
     if not host_decides():
-        return keras.random.uniform(shape, lower, upper, dtype="float32", seed=seed)
+        return keras.random.uniform(shape, dtype="float32", seed=seed)
     import torch
 
     with on_host():
         seed = int(sum(seed.next())) & 0xFFFFFFFF  # as Keras combines the two numbers
     numbers = keras.ops.zeros(shape, dtype="float32")
-    numbers.uniform_(generator=torch.Generator(numbers.device).manual_seed(seed))
-    return (upper - lower) * numbers + lower
+    return numbers.uniform_(generator=torch.Generator(numbers.device).manual_seed(seed))
 
 
 def random_states():
