@@ -1,6 +1,7 @@
 """What makes PyTorch wait for a GPU: values that the host reads or copies one by one."""
 
 import contextlib
+import functools
 import types
 from typing import Any
 
@@ -15,11 +16,16 @@ def version_of(tensor: Any) -> int:
     return tensor._version
 
 
-@contextlib.contextmanager
 def scalars_made_on_device():
     """Let Keras on PyTorch make scalar tensors with a kernel, not by a copy, which waits."""
-    import torch
     from keras.src.backend.torch import core
+
+    return replaced(core, "torch", _torch_with_such_scalars())
+
+
+@functools.cache  # so that `torch.compile` sees the same module in every context
+def _torch_with_such_scalars():
+    import torch
 
     def as_tensor(value, dtype=None, device=None):
         if isinstance(value, (bool, int, float)):
@@ -28,8 +34,7 @@ def scalars_made_on_device():
 
     module = types.ModuleType("torch")
     vars(module).update(vars(torch), as_tensor=as_tensor, __getattr__=lambda n: getattr(torch, n))
-    with replaced(core, "torch", module):
-        yield
+    return module
 
 
 def scheduled_on_host(optimizer, step):

@@ -11,11 +11,13 @@ from keras import ops
 from keras_simclr import distribution
 from keras_simclr.ops.compilation import is_compiling
 from keras_simclr.ops.forms import for_gpu
+from keras_simclr.ops.fusion import can_fuse, fuse
 from keras_simclr.ops.orders import IMAGES_PER_ORDER, chunk_size_in_shards
 
 # Values of a chunk that fit into the cache of a CPU; on PyTorch, each operation costs a call, too.
 CACHED_VALUES = 2**21 if keras.backend.backend() == "torch" else 2**18
-GPU_VALUES = 2**26  # values of a chunk on a GPU on PyTorch, which fuses nothing; 256 MiB
+# Values of a chunk on a GPU on PyTorch, whose operations are or are not compiled into few kernels.
+FUSED_VALUES, GPU_VALUES = 2**28, 2**26
 LARGE_BLOCK = 31 * 2**20  # bytes, just below the 32 MB up to which the C library adapts
 
 
@@ -38,6 +40,8 @@ def map_chunks(function: Callable, images: Any, parameters: Any, values_per_imag
         The results, of shape (N, ...).
     """
     of_chunk, tensors = _with_flat_arguments(function, images, parameters)
+    if keras.backend.backend() == "torch" and can_fuse(tensors[0]):
+        return _map_fused(function, images, parameters, values_per_image)
     if keras.backend.backend() == "torch":
         return _map_on_torch(of_chunk, tensors, values_per_image)
     map_ = _at_once if for_gpu() else functools.partial(_map_in_graph, values=values_per_image)
@@ -86,6 +90,24 @@ def _at_once(function, tensors):
     import tensorflow as tf
 
     return tf.function(function, jit_compile=True, autograph=False)(*tensors)
+
+
+def _map_fused(function, images, parameters, values_per_image):
+    """Apply `function` to few chunks of the same size, as it is compiled for each size."""
+    import torch
+
+    count = len(images)
+    chunks = -(-count * values_per_image // FUSED_VALUES)
+    size = -(-count // chunks)
+    results = [
+        fuse(function, *_rows((images, parameters), slice(start, start + size)))
+        for start in range(0, count, size)
+    ]
+    return results[0] if len(results) == 1 else torch.cat(results)
+
+
+def _rows(tensors, rows):
+    return optree.tree_map(lambda tensor: tensor[rows], tensors)
 
 
 def _map_on_torch(function, tensors, values_per_image):

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_simclr.ops.newton_schulz import orthogonalize
+
 
 @keras.saving.register_keras_serializable(package="keras_simclr")
 class ConvMuon(keras.optimizers.Muon):
@@ -47,7 +49,7 @@ class ConvMuon(keras.optimizers.Muon):
     def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
         """Return about the orthogonal matrix nearest to a kernel, in the kernel's shape."""
         matrix = ops.cast(ops.reshape(x, (-1, x.shape[-1])), "float32")
-        matrix = super().zeropower_via_newtonschulz5(matrix, steps)
+        matrix = orthogonalize(matrix, (self.muon_a, self.muon_b, self.muon_c), steps)
         return ops.reshape(ops.cast(matrix, x.dtype), x.shape)
 
     def lr_adjust(self, x: Any) -> Any:

@@ -1,0 +1,59 @@
+"""Functions on PyTorch that a GPU runs as a few kernels, where each operation would be one."""
+
+import functools
+import warnings
+from typing import Any
+
+from keras_simclr.ops.compilation import is_uncompiled
+from keras_simclr.ops.forms import for_gpu
+
+_state = {"failed": False}
+
+
+def can_fuse(tensor: Any) -> bool:
+    """Return whether functions of a tensor on PyTorch are compiled: on a GPU, without a gradient.
+
+    `compile(run_eagerly=True)` turns it off.
+    """
+    if _state["failed"] or is_uncompiled() or not for_gpu():
+        return False
+    return tensor.is_cuda and not tensor.requires_grad
+
+
+def fuse(function: Any, *arguments: Any) -> Any:
+    """Return `function(*arguments)`, which `torch.compile` turns into a few kernels.
+
+    Compiling takes half a minute for arguments of new shapes, once per machine, as PyTorch keeps
+    the kernels in files. Where it fails, as without a C compiler, the function runs as it is.
+
+    Args:
+        function: Function or method of structures of tensors, which changes nothing else.
+        *arguments: Its arguments.
+    """
+    import torch
+
+    try:
+        return _compiled()(function, *arguments)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # of many kinds, from the parts of the compiler
+        result = function(*arguments)  # which explains a mistake in the function itself better
+        _state["failed"] = True
+        warnings.warn(
+            "PyTorch cannot compile the views, so they are created one operation at a time, which "
+            f"is several times slower: {error}\nUsually a C compiler or Triton is missing.",
+            stacklevel=2,
+        )
+        return result
+
+
+@functools.cache
+def _compiled():
+    import torch
+
+    torch.compiler.assume_constant_result(for_gpu)  # it reads a context variable
+    return torch.compile(_call, dynamic=False)
+
+
+def _call(function, *arguments):
+    return function(*arguments)
