@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "keras_internals": set(),
     "distribution": {"keras_internals"},
     "ops": BOTTOM | {"distribution"},
-    "optimizers": BOTTOM,
+    "optimizers": BOTTOM | {"ops"},
     "layers": BOTTOM | {"distribution", "ops"},
     "losses": BOTTOM | {"distribution", "ops"},
     "data": BOTTOM | {"distribution", "ops"},

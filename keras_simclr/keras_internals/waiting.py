@@ -1,6 +1,5 @@
 """What makes PyTorch wait for a GPU: values that the host reads or copies one by one."""
 
-import contextlib
 import functools
 import types
 from typing import Any

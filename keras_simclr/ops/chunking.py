@@ -96,11 +96,13 @@ def _map_fused(function, images, parameters, values_per_image):
     """Apply `function` to few chunks of the same size, as it is compiled for each size."""
     import torch
 
+    tensors: Any = images, parameters
+    tensors = optree.tree_map(ops.convert_to_tensor, tensors)
     count = len(images)
     chunks = -(-count * values_per_image // FUSED_VALUES)
     size = -(-count // chunks)
     results = [
-        fuse(function, *_rows((images, parameters), slice(start, start + size)))
+        fuse(function, *_rows(tensors, slice(start, start + size)))
         for start in range(0, count, size)
     ]
     return results[0] if len(results) == 1 else torch.cat(results)

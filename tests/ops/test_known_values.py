@@ -82,7 +82,7 @@ def test_training_in_the_form_for_a_gpu_has_the_same_losses(make_model, labeled_
             history = model.fit(labeled_images[0], batch_size=8, epochs=3, verbose=0)
         losses.append(history.history["loss"])
         assert int(model.optimizer.iterations) == 9
-    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)  # Muon: bfloat16 on a GPU
 
 
 def test_a_value_is_read_again_after_it_was_assigned():

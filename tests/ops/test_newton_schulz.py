@@ -28,7 +28,13 @@ def matrix_of_condition(rng, shape, condition):
 @pytest.mark.parametrize(
     "condition, device, tolerance",
     # The smallest singular values have few of the 8 bits of bfloat16.
-    [(10, "cpu", 1e-5), (1e3, "cpu", 2e-3), (1e5, "cpu", 2e-3), (10, "gpu", 0.08), (1e3, "gpu", 0.3)],
+    [
+        (10, "cpu", 1e-5),
+        (1e3, "cpu", 2e-3),
+        (1e5, "cpu", 2e-3),
+        (10, "gpu", 0.08),
+        (1e3, "gpu", 0.3),
+    ],
 )
 @pytest.mark.parametrize("shape", [(72, 16), (16, 72), (24, 24), (9, 1)])
 def test_it_equals_the_plain_iteration(shape, condition, device, tolerance, rng, execute):
