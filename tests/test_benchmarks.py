@@ -218,6 +218,11 @@ def test_the_figures_for_a_gpu_are_printed_beside_published_ones(benchmark, fold
     assert keras.config.dtype_policy().name == "float32"
 
 
+def test_a_step_of_muon_is_compared_with_that_of_keras(benchmark, capsys):
+    benchmark("muon").main(["--networks", "resnet10_0.125x", "--rounds", "1"])
+    assert "ratio" in capsys.readouterr().out
+
+
 def test_the_gpu_benchmark_runs_as_a_command():
     command = [sys.executable, str(FOLDER / "gpu.py"), "--help"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
