@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_simclr import SimCLR
+from keras_simclr import LARS, ConvMuon, SimCLR
 from keras_simclr.datasets import load_digits
 from keras_simclr.models.distill import SoftLabels, distill
 
@@ -120,6 +120,14 @@ def test_the_student_is_saved_for_every_backend(teacher, labeled_images):
     config = distill(teacher, labeled_images[0], optimizer="sgd", **QUICK).get_compile_config()
     assert config["jit_compile"] == "auto"
     assert config["optimizer"]["module"] == "keras.optimizers"
+
+
+@pytest.mark.parametrize("epochs, expected", [(100, ConvMuon), (101, LARS)])
+def test_the_optimizer_follows_the_recipes_of_pretraining(
+    epochs, expected, teacher, labeled_images
+):
+    options = QUICK | {"epochs": epochs, "student": small_student()}
+    assert type(distill(teacher, labeled_images[0], **options).optimizer) is expected
 
 
 def test_a_simclr_model_gives_the_student_its_encoder(pretrained, teacher, labeled_images):
