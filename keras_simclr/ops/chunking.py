@@ -17,7 +17,7 @@ from keras_simclr.ops.orders import IMAGES_PER_ORDER, chunk_size_in_shards
 # Values of a chunk that fit into the cache of a CPU; on PyTorch, each operation costs a call, too.
 CACHED_VALUES = 2**21 if keras.backend.backend() == "torch" else 2**18
 # Values of a chunk on a GPU on PyTorch, whose operations are or are not compiled into few kernels.
-FUSED_VALUES, GPU_VALUES = 2**28, 2**26
+FUSED_VALUES, GPU_VALUES = 2**27, 2**26
 LARGE_BLOCK = 31 * 2**20  # bytes, just below the 32 MB up to which the C library adapts
 
 

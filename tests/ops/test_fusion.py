@@ -9,6 +9,7 @@ import pytest
 from keras import ops
 
 from keras_simclr import SimCLRAugmenter
+from keras_simclr.layers import RandomGrayscale
 from keras_simclr.ops import chunking, fusion
 from keras_simclr.ops.compilation import uncompiled
 from keras_simclr.ops.forms import form
@@ -39,6 +40,12 @@ def test_compiled_views_equal_those_of_single_operations(fused_on_cpu, rng):
     expected = ops.convert_to_numpy(augmenter.apply(images, parameters))
     np.testing.assert_allclose(found, expected, atol=2e-3)
     assert expected.std() > 10
+
+
+def test_compiled_views_are_contiguous_whatever_the_order_in_memory(fused_on_cpu, rng):
+    layer = RandomGrayscale(seed=0)
+    found = layer.apply(rng.normal(size=(4, 6, 5, 3)).astype("float32"), layer.sample(4, 6, 5))
+    assert found.is_contiguous() and not fused_on_cpu["failed"]
 
 
 def test_large_batches_are_compiled_in_chunks_of_one_size(fused_on_cpu, monkeypatch):
