@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=torch python benchmarks/muon.py [--networks resnet18 resnet50] [--rounds 5]
 
-The steps are along random gradients of all weights of the encoder, in turns. Keras' iteration
+The steps are along random gradients of all weights of a model, in turns. Keras' iteration
 multiplies a whole kernel twice in each of its five steps.
 """
 
@@ -22,7 +22,7 @@ class PlainMuon(ConvMuon):
     """ConvMuon with the iteration of Keras."""
 
     def zeropower_via_newtonschulz5(self, x, steps):
-        """Return about the orthogonal matrix nearest to a kernel."""
+        """Return approximately the orthogonal matrix nearest to a kernel."""
         matrix = ops.reshape(x, (-1, x.shape[-1]))
         matrix = keras.optimizers.Muon.zeropower_via_newtonschulz5(self, matrix, steps)
         return ops.reshape(matrix, x.shape)
@@ -47,16 +47,14 @@ def measure(network, rounds):
     """Print the medians of both times, and that of their ratios."""
     model = SimCLR(network, seed=0)
     model.build((None, 32, 32, 3))
-    steps = [
-        new_step(kind(0.01), model.encoder.trainable_variables) for kind in (ConvMuon, PlainMuon)
-    ]
+    steps = [new_step(kind(0.01), model.trainable_variables) for kind in (ConvMuon, PlainMuon)]
     seconds = []
     for _ in range(rounds + 1):
         of_round = []
         for step in steps:
             began = time.process_time()
             step()
-            ops.convert_to_numpy(model.encoder.trainable_variables[-1])  # waits
+            ops.convert_to_numpy(model.trainable_variables[-1])  # waits
             of_round.append(time.process_time() - began)
         seconds.append(of_round)
     ours, plain = np.median(seconds[1:], axis=0)  # the first round compiles

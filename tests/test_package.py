@@ -223,7 +223,7 @@ def public_objects():
     for name in ["keras_simclr", *MODULES]:
         module = importlib.import_module(name)
         for key, value in vars(module).items():
-            own = getattr(value, "__module__", "").startswith("keras_simclr")
+            own = (getattr(value, "__module__", "") or "").startswith("keras_simclr")
             if (
                 own
                 and not key.startswith("_")

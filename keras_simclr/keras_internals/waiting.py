@@ -16,7 +16,7 @@ def version_of(tensor: Any) -> int:
 
 
 def scalars_made_on_device():
-    """Let Keras on PyTorch make scalar tensors with a kernel, not by a copy, which waits."""
+    """Return a context in which Keras on PyTorch makes scalars by a kernel: a copy would wait."""
     from keras.src.backend.torch import core
 
     return replaced(core, "torch", _torch_with_such_scalars())

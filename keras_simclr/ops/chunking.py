@@ -11,7 +11,7 @@ from keras import ops
 from keras_simclr import distribution
 from keras_simclr.ops.compilation import is_compiling
 from keras_simclr.ops.forms import for_gpu
-from keras_simclr.ops.fusion import can_fuse, fuse
+from keras_simclr.ops.fusion import CannotCompileError, can_fuse, fuse, stop_fusing
 from keras_simclr.ops.orders import IMAGES_PER_ORDER, chunk_size_in_shards
 
 # Values of a chunk that fit into the cache of a CPU; on PyTorch, each operation costs a call, too.
@@ -24,7 +24,7 @@ LARGE_BLOCK = 31 * 2**20  # bytes, just below the 32 MB up to which the C librar
 def map_chunks(function: Callable, images: Any, parameters: Any, values_per_image: int) -> Any:
     """Apply `function` to chunks of images that are small enough to stay in the cache.
 
-    On a GPU, the whole batch is a single chunk.
+    On a GPU, the whole batch is a single chunk, on PyTorch unless memory would be short.
 
     Args:
         function: Takes a chunk of the images, of shape (n, ...), and their parameters, and
@@ -40,9 +40,14 @@ def map_chunks(function: Callable, images: Any, parameters: Any, values_per_imag
         The results, of shape (N, ...).
     """
     of_chunk, tensors = _with_flat_arguments(function, images, parameters)
-    if keras.backend.backend() == "torch" and can_fuse(tensors[0]):
-        return _map_fused(function, images, parameters, values_per_image)
     if keras.backend.backend() == "torch":
+        if can_fuse(tensors):
+            try:
+                return _map_fused(function, images, parameters, values_per_image)
+            except CannotCompileError as error:
+                results = _map_on_torch(of_chunk, tensors, values_per_image)
+                stop_fusing(error)
+                return results
         return _map_on_torch(of_chunk, tensors, values_per_image)
     map_ = _at_once if for_gpu() else functools.partial(_map_in_graph, values=values_per_image)
     return distribution.per_device(lambda *tensors: map_(of_chunk, tensors), *tensors)
@@ -93,7 +98,10 @@ def _at_once(function, tensors):
 
 
 def _map_fused(function, images, parameters, values_per_image):
-    """Apply `function` to few chunks of the same size, as it is compiled for each size."""
+    """Apply `function` to few chunks, all but the last of one size, as each size is compiled.
+
+    It would also be compiled for each of the strides, and with and without gradients.
+    """
     import torch
 
     tensors: Any = images, parameters
@@ -101,15 +109,16 @@ def _map_fused(function, images, parameters, values_per_image):
     count = len(images)
     chunks = -(-count * values_per_image // FUSED_VALUES)
     size = -(-count // chunks)
-    results = [
-        fuse(function, *_rows(tensors, slice(start, start + size)))
-        for start in range(0, count, size)
-    ]
-    return results[0] if len(results) == 1 else torch.cat(results)
+    with torch.no_grad():
+        results = [
+            fuse(function, *_contiguous_rows(tensors, slice(start, start + size)))
+            for start in range(0, count, size)
+        ]
+        return results[0] if len(results) == 1 else torch.cat(results)
 
 
-def _rows(tensors, rows):
-    return optree.tree_map(lambda tensor: tensor[rows], tensors)
+def _contiguous_rows(tensors, rows):
+    return optree.tree_map(lambda tensor: tensor[rows].contiguous(), tensors)
 
 
 def _map_on_torch(function, tensors, values_per_image):

@@ -2,48 +2,74 @@
 
 import functools
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
+from keras_simclr.keras_internals import scalars_made_on_device
 from keras_simclr.ops.compilation import is_uncompiled
 from keras_simclr.ops.forms import for_gpu
 
+VARIANTS = 64  # of shapes and settings that a process compiles; others run one operation at a time
 _state = {"failed": False}
 
 
-def can_fuse(tensor: Any) -> bool:
-    """Return whether `fuse` may compile functions of a tensor on PyTorch: only on a GPU.
+class CannotCompileError(Exception):
+    """PyTorch cannot compile a function, as it says in `__cause__`."""
 
-    `compile(run_eagerly=True)` turns it off.
+
+def can_fuse(tensors: Sequence) -> bool:
+    """Return whether `fuse` may compile functions of tensors on PyTorch.
+
+    That is on a GPU and without a gradient; `compile(run_eagerly=True)` turns it off.
     """
-    return tensor.is_cuda and for_gpu() and not (is_uncompiled() or _state["failed"])
+    import torch
+
+    if not (tensors[0].is_cuda and for_gpu()) or is_uncompiled() or _state["failed"]:
+        return False
+    return not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in tensors)
 
 
 def fuse(function: Any, *arguments: Any) -> Any:
     """Return `function(*arguments)`, contiguous; `torch.compile` turns it into a few kernels.
 
-    Compiling takes 10 to 20 seconds for arguments of new shapes, once per machine, as PyTorch keeps
-    the kernels in files. Where it fails, as without a C compiler, the function runs as it is.
+    Compiling takes 10 to 20 seconds for arguments of a new shape, and later processes find the
+    kernels in PyTorch's cache.
 
     Args:
         function: Function or method from structures of tensors to a tensor, which changes nothing
             else.
         *arguments: Its arguments.
+
+    Raises:
+        CannotCompileError: If compiling fails, as without a C compiler, or the function raises.
     """
     import torch
 
     try:
-        return _compiled()(function, *arguments)
-    except torch.OutOfMemoryError:
-        raise
+        with scalars_made_on_device():  # also outside of `fit`: PyTorch compiles for one of both
+            return _compiled()(function, *arguments)
     except Exception as error:  # of many kinds, from the parts of the compiler
-        result = _call(function, *arguments)  # explains a mistake of the function better
-        _state["failed"] = True
-        warnings.warn(
-            "PyTorch cannot compile the views, so they are created one operation at a time, which "
-            f"is several times slower: {error}\nUsually a C compiler or Triton is missing.",
-            stacklevel=2,
-        )
-        return result
+        for cause in _causes(error):
+            if isinstance(cause, torch.OutOfMemoryError):
+                raise cause from None
+        raise CannotCompileError from error
+
+
+def stop_fusing(error: CannotCompileError) -> None:
+    """Warn that compiling failed, and let `can_fuse` return False from now on."""
+    _state["failed"] = True
+    warnings.warn(
+        "PyTorch cannot compile the views, so they are created one operation at a time, which is "
+        f"several times slower: {error.__cause__}\nUsually a C compiler, Python's headers or "
+        "Triton are missing.",
+        stacklevel=2,
+    )
+
+
+def _causes(error):
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 @functools.cache
@@ -51,7 +77,8 @@ def _compiled():
     import torch
 
     torch.compiler.assume_constant_result(for_gpu)  # it reads a context variable
-    return torch.compile(_call, dynamic=False)
+    options: Any = {"dynamic": False, "recompile_limit": VARIANTS}
+    return torch.compile(_call, **options)
 
 
 def _call(function, *arguments):

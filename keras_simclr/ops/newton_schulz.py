@@ -1,4 +1,4 @@
-"""About the orthogonal matrix nearest to another one, by the Newton-Schulz iteration of Muon."""
+"""Approximately the orthogonal matrix nearest to a given one, by Muon's Newton-Schulz iteration."""
 
 from typing import Any
 
@@ -7,15 +7,18 @@ from keras import ops
 
 from keras_simclr.ops.forms import for_gpu
 
+MIN_RATIO = 1.5  # of rows to columns, from which on less is multiplied
+MAX_STEPS = 5  # up to which the errors stay below 1e-3
+
 
 def orthogonalize(matrix: Any, coefficients: tuple[float, float, float], steps: int) -> Any:
-    """Return about the orthogonal matrix nearest to another one.
+    """Return approximately the orthogonal matrix nearest to a given one.
 
     A step replaces X by X (a + b G + c G^2), with G = X^T X. On a GPU, this is computed in
-    bfloat16, as in Jordan et al. 2024. On a CPU, only G goes through the iteration, since that of
-    the next step is G times the square of the polynomial, and X is multiplied once by the product
-    of the polynomials: less than half the work for a kernel with many more rows than columns.
-    It needs float32, as G has the squares of the singular values.
+    bfloat16, as in Jordan et al. 2024. On a CPU, if X has many more rows than columns, only G goes
+    through the iteration, since that of the next step is G times the square of the polynomial, and
+    X is multiplied once by the product of the polynomials: less than half the work. Where singular
+    values are 0, rounding errors of G grow 12-fold in each step, so there may only be few.
 
     Args:
         matrix: Tensor of shape (m, n), float32.
@@ -32,6 +35,8 @@ def orthogonalize(matrix: Any, coefficients: tuple[float, float, float], steps: 
     if for_gpu():
         matrix = _iterate(ops.cast(matrix, "bfloat16"), coefficients, steps)
         return ops.cast(matrix, "float32")
+    if matrix.shape[0] < MIN_RATIO * matrix.shape[1] or steps > MAX_STEPS:
+        return _iterate(matrix, coefficients, steps)
     return ops.matmul(matrix, _product_of_polynomials(matrix, coefficients, steps))
 
 
@@ -45,7 +50,8 @@ def _iterate(matrix, coefficients, steps):
 
 def _product_of_polynomials(matrix, coefficients, steps):
     a, b, c = coefficients
-    gram, identity = ops.matmul(ops.transpose(matrix), matrix), ops.eye(matrix.shape[1])
+    gram = ops.matmul(ops.transpose(matrix), matrix)
+    identity = ops.eye(matrix.shape[1], dtype="float32")
     product = identity
     for step in range(steps):
         polynomial = a * identity + _add_product(b, gram, c * gram, gram)

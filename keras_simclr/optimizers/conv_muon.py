@@ -16,9 +16,9 @@ class ConvMuon(keras.optimizers.Muon):
 
     `keras.optimizers.Muon` trains matrices by Muon and everything else by AdamW, and thus nearly
     all weights of a convolutional network by AdamW. Here a kernel (h, w, C_in, C_out) is a matrix
-    (h * w * C_in, C_out): its step is about the orthogonal matrix nearest to its momentum, scaled
-    so that its elements are as large as those of a step of AdamW. Biases and normalization layers
-    are trained by AdamW.
+    (h * w * C_in, C_out): its step is approximately the orthogonal matrix nearest to its momentum,
+    scaled so that its elements are as large as those of a step of AdamW. A GPU computes it in
+    bfloat16. Biases and normalization layers are trained by AdamW.
 
     Args:
         *args: Those of `keras.optimizers.Muon`, first the learning rate.
@@ -47,7 +47,7 @@ class ConvMuon(keras.optimizers.Muon):
         return any(re.search(pattern, variable.path) for pattern in self.exclude_layers)
 
     def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
-        """Return about the orthogonal matrix nearest to a kernel, in the kernel's shape."""
+        """Return approximately the orthogonal matrix nearest to a kernel, in its shape."""
         matrix = ops.cast(ops.reshape(x, (-1, x.shape[-1])), "float32")
         matrix = orthogonalize(matrix, (self.muon_a, self.muon_b, self.muon_c), steps)
         return ops.reshape(ops.cast(matrix, x.dtype), x.shape)

@@ -12,6 +12,7 @@ from keras_simclr import distribution
 from keras_simclr.data.inspection import images_of
 from keras_simclr.keras_internals import calling, images_seen, step_counter
 from keras_simclr.layers.views import draw_views, sample_views, take_view_shard
+from keras_simclr.ops.compilation import uncompiled
 from keras_simclr.ops.cuda_graph import RecordedStep, can_record
 from keras_simclr.ops.known_values import counting, known_value, on_host
 from keras_simclr.training.micro_batches import embed_micro_batches
@@ -155,7 +156,9 @@ def _run(model, keras_step, args, counter, multiple, recorded=None):
         return recorded(keras_step_on, on_device, _sample(model, inputs))
 
     def keras_step_on(inputs, parameters=None):
-        with calling(model, functools.partial(embed_views, model, parameters=parameters)):
+        of_views = functools.partial(embed_views, model, parameters=parameters)
+        eager = keras.backend.backend() == "torch" and model.run_eagerly
+        with calling(model, of_views), uncompiled() if eager else contextlib.nullcontext():
             return keras_step(*state, (inputs,))
 
     return _unless_single(model, images, state, step)

@@ -1,5 +1,6 @@
 """The Newton-Schulz iteration against a plain one in float64."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -43,6 +44,31 @@ def test_it_equals_the_plain_iteration(shape, condition, device, tolerance, rng,
         found = execute(lambda x: orthogonalize(x, COEFFICIENTS, 5), matrix.astype("float32"))
     expected = plain(matrix, 5)
     assert np.linalg.norm(found - expected) < tolerance * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("steps, tolerance", [(3, 1e-3), (5, 5e-3), (6, 5e-3), (10, 0.05)])
+@pytest.mark.parametrize("rank", [1, 10, 16])
+def test_errors_stay_small_for_few_and_many_steps_and_singular_matrices(
+    rank, steps, tolerance, rng
+):
+    matrix = rng.normal(size=(96, rank)) @ rng.normal(size=(rank, 16))
+    found = orthogonalize(ops.convert_to_tensor(matrix, "float32"), COEFFICIENTS, steps)
+    expected = plain(matrix, steps)
+    error = np.linalg.norm(ops.convert_to_numpy(found) - expected)
+    assert error < tolerance * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("floatx", ["float16", "float64"])
+def test_it_computes_in_float32_whatever_the_default(floatx, rng, monkeypatch):
+    matrix = rng.normal(size=(48, 8))
+    default = keras.config.floatx()
+    keras.config.set_floatx(floatx)
+    try:
+        found = orthogonalize(ops.convert_to_tensor(matrix, "float32"), COEFFICIENTS, 5)
+    finally:
+        keras.config.set_floatx(default)
+    assert keras.backend.standardize_dtype(found.dtype) == "float32"
+    np.testing.assert_allclose(ops.convert_to_numpy(found), plain(matrix, 5), atol=1e-4)
 
 
 def test_a_zero_matrix_stays_zero_and_no_step_only_scales():

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_simclr import LARS
 from keras_simclr.data.prepare import prepare_training_data
 from keras_simclr.ops import resident
 from keras_simclr.ops.forms import form
@@ -47,6 +48,8 @@ def test_a_fit_on_images_on_the_gpu_is_that_on_images_on_the_host(make_model, im
     losses = []
     for device in ("cpu", "gpu"):
         with form(device):
-            history = make_model().fit(images, batch_size=8, epochs=2, verbose=0)
+            model = make_model()
+            model.compile(LARS(0.1))
+            history = model.fit(images, batch_size=8, epochs=2, verbose=0)
         losses.append(history.history["loss"])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
