@@ -35,7 +35,7 @@ def orthogonalize(matrix: Any, coefficients: tuple[float, float, float], steps: 
     if for_gpu():
         matrix = _iterate(ops.cast(matrix, "bfloat16"), coefficients, steps)
         return ops.cast(matrix, "float32")
-    if matrix.shape[0] < MIN_RATIO * matrix.shape[1] or steps > MAX_STEPS:
+    if rows < MIN_RATIO * columns or steps > MAX_STEPS:
         return _iterate(matrix, coefficients, steps)
     return ops.matmul(matrix, _product_of_polynomials(matrix, coefficients, steps))
 
