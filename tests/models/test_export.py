@@ -50,7 +50,8 @@ def run_onnx(path, images):
 def run_openvino(path, images):
     import openvino
 
-    return openvino.compile_model(path)(images)[0]
+    in_float32 = {"INFERENCE_PRECISION_HINT": "f32"}  # the default is bfloat16 where a CPU has it
+    return openvino.compile_model(path, config=in_float32)(images)[0]
 
 
 def run_litert(path, images):
