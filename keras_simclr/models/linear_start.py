@@ -7,6 +7,8 @@ import numpy as np
 
 from keras_simclr.data.padding import pad, size_for_devices
 
+MIN_VARIANCE = 0.3  # to scale a feature by, relative to the mean variance (benchmarks/RESULTS.md)
+
 
 def start_as_linear_probe(
     classifier: keras.Model,
@@ -83,10 +85,12 @@ def _embed(classifier, layer_input, batches):
 def _standardize(features):
     """Return features with mean 0 and standard deviation 1, and their original mean and deviation.
 
-    Features that hardly vary are not scaled up to unit variance, as the encoder will change.
+    Features that hardly vary are scaled up less, as the encoder will change.
     """
     mean, variance = features.mean(0), features.var(0)
-    deviation = np.sqrt(np.maximum(variance, variance.mean()) + np.finfo("float32").tiny)
+    deviation = np.sqrt(
+        np.maximum(variance, MIN_VARIANCE * variance.mean()) + np.finfo("float32").tiny
+    )
     return (features - mean) / deviation, mean, deviation
 
 
