@@ -39,6 +39,7 @@ def map_chunks(function: Callable, images: Any, parameters: Any, values_per_imag
     Returns:
         The results, of shape (N, ...).
     """
+    images, parameters = _as_tensors(images, parameters)
     of_chunk, tensors = _with_flat_arguments(function, images, parameters)
     if keras.backend.backend() == "torch":
         if can_fuse(tensors):
@@ -66,12 +67,18 @@ def map_images(function: Callable, images: Any, parameters: Any) -> Any:
     """
     if for_gpu():
         return function(images, parameters)
-    of_chunk, tensors = _with_flat_arguments(function, images, parameters)
+    of_chunk, tensors = _with_flat_arguments(function, *_as_tensors(images, parameters))
 
     def of_image(tensors):
         return of_chunk(*(ops.expand_dims(tensor, 0) for tensor in tensors))[0]
 
     return ops.map(of_image, tuple(tensors))
+
+
+def _as_tensors(images, parameters):
+    """Convert images and the leaves of their parameters to tensors."""
+    both: Any = images, parameters
+    return optree.tree_map(ops.convert_to_tensor, both)
 
 
 def _with_flat_arguments(function, images, parameters):
@@ -85,7 +92,7 @@ def _with_flat_arguments(function, images, parameters):
         of_images = [None if leaf is None else next(remaining) for leaf in leaves]
         return function(images, optree.tree_unflatten(structure, of_images))
 
-    return with_flat_arguments, [ops.convert_to_tensor(tensor) for tensor in (images, *present)]
+    return with_flat_arguments, [images, *present]
 
 
 def _at_once(function, tensors):
@@ -104,14 +111,12 @@ def _map_fused(function, images, parameters, values_per_image):
     """
     import torch
 
-    tensors: Any = images, parameters
-    tensors = optree.tree_map(ops.convert_to_tensor, tensors)
     count = len(images)
     chunks = -(-count * values_per_image // FUSED_VALUES)
     size = -(-count // chunks)
     with torch.no_grad():
         results = [
-            fuse(function, *_contiguous_rows(tensors, slice(start, start + size)))
+            fuse(function, *_contiguous_rows((images, parameters), slice(start, start + size)))
             for start in range(0, count, size)
         ]
         return results[0] if len(results) == 1 else torch.cat(results)

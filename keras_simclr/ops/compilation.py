@@ -46,6 +46,13 @@ def is_uncompiled() -> bool:
     return _is_uncompiled.get()
 
 
+def causes(error):
+    """Yield an error, what led to it, and so on: compilers raise errors of their own."""
+    while error is not None:
+        yield error
+        error = error.__context__
+
+
 def is_compiling(*tensors):
     """Return whether `tensors` are symbolic, in a function that is being compiled."""
     if keras.backend.backend() == "jax":

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_simclr.keras_internals import rate_given, version_of
-from keras_simclr.ops.compilation import is_uncompiled
+from keras_simclr.ops.compilation import causes, is_uncompiled
 from keras_simclr.ops.known_values import host_decides
 
 EAGER_STEPS = 3  # before a step is recorded, so that the libraries have set up what they need
@@ -122,9 +122,8 @@ class RecordedStep:
 
 def _first_cause(error):
     """Return the text of what led to an error: the end of a failed recording raises another."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return str(error)
+    *_, first = causes(error)
+    return str(first)
 
 
 def _is_out_of_memory(error):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_simclr.keras_internals import scalars_made_on_device
-from keras_simclr.ops.compilation import is_uncompiled
+from keras_simclr.ops.compilation import causes, is_uncompiled
 from keras_simclr.ops.forms import for_gpu
 
 VARIANTS = 64  # of shapes and settings that a process compiles; others run one operation at a time
@@ -49,7 +49,7 @@ def fuse(function: Any, *arguments: Any) -> Any:
         with scalars_made_on_device():  # also outside of `fit`: PyTorch compiles for one of both
             return _compiled()(function, *arguments)
     except Exception as error:  # of many kinds, from the parts of the compiler
-        for cause in _causes(error):
+        for cause in causes(error):
             if isinstance(cause, torch.OutOfMemoryError):
                 raise cause from None
         raise CannotCompileError from error
@@ -64,12 +64,6 @@ def stop_fusing(error: CannotCompileError) -> None:
         "Triton are missing.",
         stacklevel=2,
     )
-
-
-def _causes(error):
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 @functools.cache

@@ -35,7 +35,7 @@ def orthogonalize(matrix: Any, coefficients: tuple[float, float, float], steps: 
     if for_gpu():
         matrix = _iterate(ops.cast(matrix, "bfloat16"), coefficients, steps)
         return ops.cast(matrix, "float32")
-    if rows < MIN_RATIO * columns or steps > MAX_STEPS:
+    if rows < MIN_RATIO * columns or not 1 <= steps <= MAX_STEPS:
         return _iterate(matrix, coefficients, steps)
     return ops.matmul(matrix, _product_of_polynomials(matrix, coefficients, steps))
 
@@ -52,12 +52,15 @@ def _product_of_polynomials(matrix, coefficients, steps):
     a, b, c = coefficients
     gram = ops.matmul(ops.transpose(matrix), matrix)
     identity = ops.eye(matrix.shape[1], dtype="float32")
-    product = identity
-    for step in range(steps):
-        polynomial = a * identity + _add_product(b, gram, c * gram, gram)
-        product = polynomial if step == 0 else ops.matmul(product, polynomial)
-        if step < steps - 1:
-            gram = ops.matmul(ops.matmul(polynomial, gram), polynomial)
+
+    def polynomial_of(gram):
+        return a * identity + _add_product(b, gram, c * gram, gram)
+
+    product = polynomial = polynomial_of(gram)
+    for _ in range(steps - 1):
+        gram = ops.matmul(ops.matmul(polynomial, gram), polynomial)
+        polynomial = polynomial_of(gram)
+        product = ops.matmul(product, polynomial)
     return product
 
 

@@ -59,7 +59,7 @@ def test_errors_stay_small_for_few_and_many_steps_and_singular_matrices(
 
 
 @pytest.mark.parametrize("floatx", ["float16", "float64"])
-def test_it_computes_in_float32_whatever_the_default(floatx, rng, monkeypatch):
+def test_it_computes_in_float32_whatever_the_default(floatx, rng):
     matrix = rng.normal(size=(48, 8))
     default = keras.config.floatx()
     keras.config.set_floatx(floatx)
