@@ -29,7 +29,7 @@ def prepare_filter(kernel: Any, size: int, normalized: bool) -> Any:
     """Prepare a filter of one axis for `filter_planes`.
 
     Args:
-        kernel: Symmetric kernel of each image, (N, taps).
+        kernel: Symmetric kernel of each image, (N, taps), positive. Negligible weights count as 0.
         size: Size of the axis.
         normalized: Whether the weights of the pixels inside the image add up to 1; otherwise
             pixels outside count as zero.
@@ -39,6 +39,8 @@ def prepare_filter(kernel: Any, size: int, normalized: bool) -> Any:
         each one of the axis, (N, size, taps).
     """
     taps = kernel.shape[1]
+    # Far from the center, weights may be subnormal numbers, with which CPUs are slow.
+    kernel = ops.where(kernel < NEGLIGIBLE, 0.0, kernel)
     pixels = ops.expand_dims(ops.arange(size, dtype="int32"), 1)
     pixels = pixels + ops.arange(-(taps // 2), taps // 2 + 1, dtype="int32")
     inside = ops.cast(ops.logical_and(pixels >= 0, pixels < size), "float32")

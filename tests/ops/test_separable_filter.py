@@ -56,3 +56,11 @@ def test_a_wide_kernel_may_have_few_weights_that_count(execute, rng, sigma, norm
 
     expected = expected_lines(planes.astype("float64"), kernel, normalized)
     np.testing.assert_allclose(execute(filtered, planes, kernel), expected, atol=1e-6)
+
+
+def test_no_weight_is_subnormal(execute):
+    kernel = np.exp(-(np.arange(-11, 12)[None] ** 2) / (2 * 0.3**2)).astype("float32")
+    kernel /= kernel.sum()
+    assert 0 < kernel[kernel > 0].min() < np.finfo("float32").tiny
+    weights = execute(lambda kernel: prepare_filter(kernel, 30, True)[0], kernel)
+    assert weights[weights > 0].min() > 1e-10
