@@ -1,5 +1,6 @@
 """Work that differs between the images of a chunk, in the form that is fastest on each device."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -68,6 +69,21 @@ def apply_if_needed(
     if planes.shape[0] != 1 or for_gpu() or not is_compiling(planes, needed):
         return function(planes, parameters)
     return ops.cond(needed[0], lambda: function(planes, parameters), lambda: otherwise(planes))
+
+
+def computed_apart(function: Callable, finite: Any, shape: tuple) -> Any:
+    """Return the result of a function in a compiled one, computed as a whole, by all cores.
+
+    XLA merges a sum with what reads it, which computes it again and out of order, and a loop that
+    keeps them apart runs on one core. A branch is not merged.
+
+    Args:
+        function: Function without arguments that returns a float32 tensor.
+        finite: A scalar tensor, of which XLA does not know that it is finite; otherwise the result
+            is NaN.
+        shape: Shape of the result.
+    """
+    return ops.cond(finite < math.inf, function, lambda: ops.full(shape, math.nan, "float32"))
 
 
 def where_selected(

@@ -3,9 +3,9 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
+from keras_simclr.ops.branching import computed_apart
 from keras_simclr.ops.compilation import is_compiling
 from keras_simclr.ops.forms import for_gpu
 from keras_simclr.ops.interpolation import Taps
@@ -107,30 +107,18 @@ def _sums_of_bags(planes, taps):
 
 
 def _sums_of_rows(planes, taps):
-    """Sum the rows, one half of the output rows after the other.
-
-    XLA would otherwise merge these sums with what reads their results, which it would then compute
-    again and in an order in which no row is read as a whole.
-    """
     count, channels, size, length = ops.shape(planes)
-    out_size = taps.first.shape[1]
-    half = -(-out_size // 2)
-    # The last row is repeated if the second half has one less.
-    rows = np.minimum(np.arange(2 * half), out_size - 1).reshape(2, half)
-    first, weights = (ops.moveaxis(ops.take(part, rows, axis=1), 1, 0) for part in taps)
     lines = ops.reshape(planes, (-1, length))
+    first = ops.expand_dims(ops.cast(taps.first, "int32"), 1)
+    weights = ops.expand_dims(taps.weights, 1)  # (N, 1, out_size, terms)
     of_plane = size * ops.reshape(ops.arange(count * channels, dtype="int32"), (-1, channels, 1))
 
-    def sums_of_half(taps):
-        first, weights = taps  # (N, half), (N, half, terms)
-        first, weights = ops.expand_dims(ops.cast(first, "int32"), 1), ops.expand_dims(weights, 1)
+    def term(k):
+        rows = ops.take(lines, ops.clip(first + k, 0, size - 1) + of_plane, axis=0)
+        return weights[..., k : k + 1] * ops.cast(rows, "float32")
 
-        def term(k):
-            rows = ops.take(lines, ops.clip(first + k, 0, size - 1) + of_plane, axis=0)
-            return weights[..., k : k + 1] * ops.cast(rows, "float32")
-
+    def sums():
         return sum(map(term, range(1, weights.shape[-1])), term(0))
 
-    sums = ops.map(sums_of_half, (first, weights))  # (2, N, C, half, length)
-    sums = ops.reshape(ops.moveaxis(sums, 0, 2), (-1, channels, 2 * half, length))
-    return sums[:, :, :out_size]
+    shape = (count, channels, weights.shape[2], length)
+    return computed_apart(sums, weights[0, 0, 0, 0], shape)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_simclr.ops.branching import computed_apart
 from keras_simclr.ops.compilation import is_compiling
 from keras_simclr.ops.forms import for_gpu
 from keras_simclr.ops.interpolation import Taps
@@ -93,29 +94,30 @@ def _filter_by_sums(planes, rows, columns):
 
 
 def _sums_of_shifted(planes, rows, columns):
-    """Sum shifted images, pairs of the same weight first, one half of the rows after the other.
+    """Sum shifted images, pairs of the same weight first.
 
-    XLA computes such a sum along whole lines fast, unless it merges it with what reads the
-    results, so each one is a loop.
+    XLA computes such a sum along whole lines fast.
     """
     channels, height, width = planes.shape[1:]
-    radius, length, half = rows.kernel.shape[1] // 2, width * channels, -(-height // 2)
+    radius, length = rows.kernel.shape[1] // 2, width * channels
     lines = ops.reshape(ops.transpose(planes, (0, 2, 3, 1)), (-1, height, length))
     beside = radius * channels
-    lines = ops.pad(lines, ((0, 0), (radius, radius + 2 * half - height), (beside, beside)))
-    halves = ops.stack([lines[:, : half + 2 * radius], lines[:, half:]])
+    lines = ops.pad(lines, ((0, 0), (radius, radius), (beside, beside)))
     scale = ops.expand_dims(ops.repeat(columns.scale, channels, axis=1), 1)
+    scale = scale * ops.expand_dims(rows.scale, 2)
+    count, finite = ops.shape(lines)[0], rows.scale[0, 0]
 
-    def along_rows(lines):
-        return _sum(rows.kernel, lambda k: lines[:, k : k + half])
+    def along_rows():
+        return _sum(rows.kernel, lambda k: lines[:, k : k + height])
 
-    def along_columns(lines):
-        sums = _sum(columns.kernel, lambda k: lines[..., k * channels : k * channels + length])
-        return sums * scale
+    def along_columns():
+        def shifted(k):
+            return sums[..., k * channels : k * channels + length]
 
-    halves = ops.map(along_columns, ops.map(along_rows, halves))
-    lines = ops.reshape(ops.moveaxis(halves, 0, 1), (-1, 2 * half, length))[:, :height]
-    return lines * ops.expand_dims(rows.scale, 2)
+        return _sum(columns.kernel, shifted) * scale
+
+    sums = computed_apart(along_rows, finite, (count, height, lines.shape[2]))
+    return computed_apart(along_columns, finite, (count, height, length))
 
 
 def _sum(kernel, shifted):

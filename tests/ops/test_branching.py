@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_simclr.ops.branching import apply_if_needed, apply_in_order, where_selected
+from keras_simclr.ops.branching import (
+    apply_if_needed,
+    apply_in_order,
+    computed_apart,
+    where_selected,
+)
 from keras_simclr.ops.compilation import compile_function
 from keras_simclr.ops.orders import IMAGES_PER_ORDER
 
@@ -100,3 +105,26 @@ def test_a_single_image_that_does_not_need_the_function_skips_it():
     planes = ops.ones((1, 3, 4, 5))
     found = [ops.convert_to_numpy(apply(ops.array([n]), planes)) for n in (True, False)]
     assert [image.mean() for image in found] == [-1, 0]
+
+
+@pytest.mark.parametrize("finite", [True, False])
+def test_what_is_computed_apart_is_right_or_nan(finite, rng, execute):
+    values = rng.normal(size=(3, 4)).astype("float32")
+    found = execute(
+        lambda values, finite: computed_apart(lambda: values * 2.0, finite, (3, 4)),
+        values,
+        np.float32(1.0 if finite else np.inf),
+    )
+    np.testing.assert_array_equal(found, values * 2.0 if finite else np.full((3, 4), np.nan))
+
+
+def test_what_is_computed_apart_stays_a_branch_when_compiled():
+    if keras.backend.backend() != "jax":
+        pytest.skip("shown on JAX, which prints what XLA compiled")
+    import jax
+
+    def apart(values):
+        return computed_apart(lambda: values * 2.0, values[0], values.shape) + 1.0
+
+    compiled = jax.jit(apart).lower(np.ones(1000, "float32")).compile().as_text()
+    assert "conditional(" in compiled
