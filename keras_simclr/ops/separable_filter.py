@@ -90,7 +90,7 @@ def _filter_by_sums(planes, rows, columns):
     middle = slice(radius - narrow, radius + narrow + 1)
     narrowed = [Filter(kernel[:, middle], scale) for kernel, scale in (rows, columns)]
     largest = ops.max(ops.concatenate([rows.kernel[:, dropped], columns.kernel[:, dropped]]))
-    return ops.cond(largest < NEGLIGIBLE, lambda: _sums_of_shifted(planes, *narrowed), wide)
+    return ops.cond(largest == 0.0, lambda: _sums_of_shifted(planes, *narrowed), wide)
 
 
 def _sums_of_shifted(planes, rows, columns):
