@@ -172,7 +172,7 @@ def _brightness(planes, drawn):
 
 def _contrast(planes, drawn):
     factor = per_image(drawn.contrast)
-    mean = native.mean(planes, axis=(2, 3), keepdims=True)
+    mean = _channel_means(planes)
     planes = multiply_(planes, factor)
     planes += mean * (1.0 - factor)
     return _clipped(planes)
@@ -217,6 +217,12 @@ def _hue(planes, drawn):
     distances -= 3.0
     t = clip_(abs_(distances), 1.0, 2.0)
     return _clipped(add_product_(smallest, t, chroma))
+
+
+def _channel_means(planes):
+    if keras.backend.backend() == "tensorflow":  # XLA there is slow with both axes at once
+        planes = ops.mean(planes, axis=2, keepdims=True)
+    return native.mean(planes, axis=(2, 3), keepdims=True)
 
 
 def _channels(planes):

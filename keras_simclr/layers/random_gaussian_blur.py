@@ -8,7 +8,8 @@ from keras import ops
 from keras_simclr.layers.image_layer import check_static_size
 from keras_simclr.layers.random_transform import RandomTransform, between
 from keras_simclr.ops.branching import where_selected
-from keras_simclr.ops.separable_filter import filter_planes, prepare_filter, to_lines
+from keras_simclr.ops.native import native
+from keras_simclr.ops.separable_filter import filter_planes, prepare_filter
 from keras_simclr.validation import check_choice, check_interval, check_probability, is_integer
 
 BORDERS = ("renormalize", "zeros")
@@ -101,14 +102,16 @@ class RandomGaussianBlur(RandomTransform):
         if prepared is None:
             return super().leave(planes, prepared)
         selected, filters = prepared
+        channels, height, width = planes.shape[1:]
 
         def blurred(planes, filters):
             return filter_planes(planes, *filters)
 
         def unchanged(planes):
-            return to_lines(super(RandomGaussianBlur, self).leave(planes, None))
+            return super(RandomGaussianBlur, self).leave(planes, None)
 
-        return where_selected(selected, blurred, unchanged, planes, filters)
+        images = where_selected(selected, blurred, unchanged, planes, filters)
+        return native.reshape(images, (-1, height, width * channels))
 
     def get_config(self) -> dict:
         """Return the config of the layer."""

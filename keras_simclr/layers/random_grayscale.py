@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_simclr.layers.random_transform import RandomTransform, per_image
+from keras_simclr.ops.branching import apply_if_needed
 from keras_simclr.ops.in_place import add_multiple_, interpolate_
 from keras_simclr.validation import check_probability
 
@@ -63,11 +64,15 @@ class RandomGrayscale(RandomTransform):
         """Convert the selected images."""
         if planes.shape[1] != 3:
             return planes
-        gray = LUMA[0] * planes[:, :1]
-        for channel in (1, 2):
-            gray = add_multiple_(gray, planes[:, channel : channel + 1], LUMA[channel])
-        return interpolate_(gray, planes, per_image(1.0 - ops.cast(prepared, "float32")))
+        return apply_if_needed(prepared, _grayscale, lambda planes: planes, planes, prepared)
 
     def get_config(self) -> dict:
         """Return the config of the layer."""
         return {**super().get_config(), "factor": self.factor}
+
+
+def _grayscale(planes, selected):
+    gray = LUMA[0] * planes[:, :1]
+    for channel in (1, 2):
+        gray = add_multiple_(gray, planes[:, channel : channel + 1], LUMA[channel])
+    return interpolate_(gray, planes, per_image(1.0 - ops.cast(selected, "float32")))

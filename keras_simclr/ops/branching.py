@@ -35,7 +35,13 @@ def apply_in_order(order: Any, steps: Sequence[Callable], planes: Any, parameter
         def step(place, planes):
             return ops.switch(order[0, place], steps, planes, parameters)
 
-        return ops.fori_loop(0, order.shape[1], step, planes)
+        # XLA copies the planes after each step of a loop; TensorFlow compiles it 3 times faster.
+        places = order.shape[1]
+        if keras.backend.backend() == "tensorflow":
+            return ops.fori_loop(0, places, step, planes)
+        for place in range(places):
+            planes = step(place, planes)
+        return planes
     for indices in ops.convert_to_numpy(order).T:
         if (indices == indices[0]).all():
             planes = steps[indices[0]](planes, parameters)
@@ -96,7 +102,7 @@ def where_selected(
     Args:
         selected: Booleans of shape (N,).
         function: Function of (planes, parameters) that returns a tensor of shape (N, ...).
-        otherwise: Function of planes that returns a new tensor of the same shape.
+        otherwise: Function of planes that returns a tensor of the same shape.
         planes: Tensor of shape (N, C, H, W).
         parameters: A structure of tensors of shape (N, ...).
 
@@ -109,19 +115,24 @@ def where_selected(
         selected = ops.reshape(selected, (-1, *[1] * (len(results.shape) - 1)))
         return ops.where(selected, function(planes, parameters), results)
     if keras.backend.backend() == "torch":
-        results = otherwise(planes)
+        import torch
+
+        results = otherwise(planes).clone(memory_format=torch.contiguous_format)
         rows = ops.convert_to_tensor(np.flatnonzero(ops.convert_to_numpy(selected)))
         if len(rows):
             results[rows] = function(_planes_of_rows(planes, rows), _of_rows(parameters, rows))
         return results
 
-    def of_image(tensors):
-        selected, planes, parameters = optree.tree_map(
-            lambda tensor: ops.expand_dims(tensor, 0), tensors
-        )
+    def of_chunk(selected, planes, parameters):
         return ops.cond(
             selected[0], lambda: function(planes, parameters), lambda: otherwise(planes)
-        )[0]
+        )
+
+    if planes.shape[0] == 1:
+        return of_chunk(selected, planes, parameters)
+
+    def of_image(tensors):
+        return of_chunk(*optree.tree_map(lambda tensor: ops.expand_dims(tensor, 0), tensors))[0]
 
     return ops.map(of_image, (selected, planes, parameters))
 

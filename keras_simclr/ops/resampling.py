@@ -1,5 +1,6 @@
 """Resampling: each output row is a weighted sum of a few input rows."""
 
+import math
 from typing import Any
 
 import keras
@@ -25,47 +26,35 @@ def resample(images: Any, rows: Taps, columns: Taps) -> Any:
     Returns:
         Planes of shape (N, C, h, w), float32.
     """
-    lines = native.swapaxes(resample_rows(images, rows), 1, 3)  # (N, C, W, h)
-    return native.swapaxes(resample_axis(lines, columns), 2, 3)
-
-
-def resample_rows(images: Any, rows: Taps) -> Any:
-    """Resize images along the rows.
-
-    Args:
-        images: Tensor of shape (N, H, W, C), any integer or float dtype.
-        rows: Taps of the h output rows.
-
-    Returns:
-        Tensor of shape (N, h, W, C), float32.
-    """
     height, width, channels = ops.shape(images)[1:]
-    lines = resample_axis(native.reshape(images, (-1, 1, height, width * channels)), rows)
-    return native.reshape(lines, (-1, rows.first.shape[1], width, channels))
+    lines = resample_lines(native.reshape(images, (-1, height, width * channels)), rows)
+    lines = _transposed(lines, columns)
+    lines = native.reshape(lines, (-1, width, channels, rows.first.shape[1]))
+    return native.moveaxis(resample_lines(lines, columns), 1, 3)
 
 
-def resample_axis(planes: Any, taps: Taps) -> Any:
-    """Resize planes along their first axis.
+def resample_lines(lines: Any, taps: Taps) -> Any:
+    """Resize along the first axis.
 
-    On a CPU, only the rows that count are read: each output row is a weighted sum of them, on
+    On a CPU, only the lines that count are read: each output line is a weighted sum of them, on
     PyTorch of a bag of embeddings. On a GPU, and uncompiled on JAX and TensorFlow, this is one
     product with matrices that are mostly zeros.
 
     Args:
-        planes: Tensor of shape (N, C, size, length), any integer or float dtype.
-        taps: Taps of the output rows, in which rows outside the planes must have weight zero.
+        lines: Tensor of shape (N, size, ...), any integer or float dtype.
+        taps: Taps of the output lines, in which lines outside the tensor must have weight zero.
 
     Returns:
-        Tensor of shape (N, C, out_size, length), float32.
+        Tensor of shape (N, out_size, ...), float32.
     """
-    size = ops.shape(planes)[2]  # a tensor if it is not static
+    _, size, *shape = ops.shape(lines)  # tensors if they are not static
     if keras.backend.backend() == "torch" and not for_gpu():
-        return _sums_of_bags(planes, taps)
+        return _sums_of_bags(lines, taps)
     has_few_terms = isinstance(size, int) and taps.weights.shape[2] <= MAX_TERMS
-    if is_compiling(planes) and has_few_terms and not for_gpu():
-        return _sums_of_rows(planes, taps)
-    planes = ops.cast(planes, "float32")
-    return ops.matmul(ops.expand_dims(banded(taps, size), 1), planes)
+    if is_compiling(lines) and has_few_terms and not for_gpu():
+        return _sums_of_lines(lines, taps)
+    lines = ops.reshape(ops.cast(lines, "float32"), (-1, size, math.prod(shape)))
+    return ops.reshape(ops.matmul(banded(taps, size), lines), (-1, taps.first.shape[1], *shape))
 
 
 def banded(taps: Taps, size: Any) -> Any:
@@ -88,37 +77,47 @@ def banded(taps: Taps, size: Any) -> Any:
     return sum(ops.where(tap == k, weights[..., k : k + 1], 0.0) for k in range(weights.shape[-1]))
 
 
-def _sums_of_bags(planes, taps):
+def _sums_of_bags(lines, taps):
     import torch
 
-    count, channels, size, length = planes.shape
+    count, size, *shape = lines.shape
     _, out_size, bag_size = taps.weights.shape
-    weights = taps.weights.expand(count, -1, -1)[:, None].expand(-1, channels, -1, -1)
-    rows = taps.first.to(torch.int32)[:, None, :, None] + torch.arange(bag_size, dtype=torch.int32)
-    of_plane = size * torch.arange(count * channels, dtype=torch.int32)
-    rows = rows.clamp_(0, size - 1) + of_plane.view(count, channels, 1, 1)
+    weights = taps.weights.expand(count, -1, -1)
+    rows = taps.first.to(torch.int32)[..., None] + torch.arange(bag_size, dtype=torch.int32)
+    rows = rows.clamp_(0, size - 1) + size * torch.arange(count, dtype=torch.int32)[:, None, None]
     sums = torch.nn.functional.embedding_bag(
         rows.view(-1, bag_size),
-        planes.reshape(-1, length).float(),
+        lines.reshape(count * size, -1).float(),
         mode="sum",
         per_sample_weights=weights.reshape(-1, bag_size),
     )
-    return sums.view(count, channels, out_size, length)
+    return sums.view(count, out_size, *shape)
 
 
-def _sums_of_rows(planes, taps):
-    count, channels, size, length = ops.shape(planes)
-    lines = ops.reshape(planes, (-1, length))
-    first = ops.expand_dims(ops.cast(taps.first, "int32"), 1)
-    weights = ops.expand_dims(taps.weights, 1)  # (N, 1, out_size, terms)
-    of_plane = size * ops.reshape(ops.arange(count * channels, dtype="int32"), (-1, channels, 1))
+def _sums_of_lines(lines, taps):
+    count, size, *shape = ops.shape(lines)
+    lines = ops.reshape(lines, (-1, *shape))
+    first = ops.cast(taps.first, "int32")
+    weights = ops.reshape(taps.weights, (*taps.weights.shape, *[1] * len(shape)))
+    of_image = size * ops.expand_dims(ops.arange(count, dtype="int32"), 1)
 
     def term(k):
-        rows = ops.take(lines, ops.clip(first + k, 0, size - 1) + of_plane, axis=0)
-        return weights[..., k : k + 1] * ops.cast(rows, "float32")
+        taken = ops.take(lines, ops.clip(first + k, 0, size - 1) + of_image, axis=0)
+        return weights[:, :, k] * ops.cast(taken, "float32")
 
     def sums():
-        return sum(map(term, range(1, weights.shape[-1])), term(0))
+        return sum(map(term, range(1, weights.shape[2])), term(0))
 
-    shape = (count, channels, weights.shape[2], length)
-    return computed_apart(sums, weights[0, 0, 0, 0], shape)
+    return computed_apart(sums, taps.weights[0, 0, 0], (count, weights.shape[1], *shape))
+
+
+def _transposed(lines, taps):
+    """Swap the last two axes, for a sum that reads each value several times."""
+    count, size, length = ops.shape(lines)
+    is_xla = keras.backend.backend() == "tensorflow" and is_compiling(lines) and not for_gpu()
+    if not is_xla or not isinstance(length, int):
+        return native.swapaxes(lines, 1, 2)
+    # TensorFlow would move this into the branch of the sum, where XLA would merge the two.
+    return computed_apart(
+        lambda: ops.swapaxes(lines, 1, 2), taps.weights[0, 0, 0], (count, length, size)
+    )

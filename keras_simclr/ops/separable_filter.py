@@ -10,7 +10,7 @@ from keras_simclr.ops.compilation import is_compiling
 from keras_simclr.ops.forms import for_gpu
 from keras_simclr.ops.interpolation import Taps
 from keras_simclr.ops.native import native
-from keras_simclr.ops.resampling import resample_axis, resample_rows
+from keras_simclr.ops.resampling import resample_lines
 
 MIN_WIDE_RADIUS = 8  # from which on half of it is worth a branch of its own
 NEGLIGIBLE = 2**-30  # of the sum of a kernel, far below the precision of float32
@@ -61,18 +61,14 @@ def filter_planes(planes: Any, rows: Any, columns: Any) -> Any:
         columns: The prepared filter of the columns.
 
     Returns:
-        The lines of the filtered images, (N, H, W * C).
+        The filtered images, (N, H, W, C).
     """
     if isinstance(rows, Filter):
-        return _filter_by_sums(planes, rows, columns)
-    lines = resample_axis(native.swapaxes(planes, 2, 3), _taps(columns))  # (N, C, W, H)
-    images = resample_rows(native.swapaxes(lines, 1, 3), _taps(rows))
-    return to_lines(images)
-
-
-def to_lines(images: Any) -> Any:
-    """Return the lines (N, H, W * C) of images (N, H, W, C)."""
-    return native.reshape(images, (-1, images.shape[1], images.shape[2] * images.shape[3]))
+        channels, height, width = planes.shape[1:]
+        lines = _filter_by_sums(planes, rows, columns)
+        return ops.reshape(lines, (-1, height, width, channels))
+    lines = resample_lines(native.moveaxis(planes, 3, 1), _taps(columns))  # (N, W, C, H)
+    return resample_lines(native.moveaxis(lines, 3, 1), _taps(rows))
 
 
 def _taps(weights):

@@ -154,9 +154,12 @@ def test_an_image_has_the_same_view_in_a_batch_of_any_size():
     np.testing.assert_allclose(found, expected[32:], atol=1e-3)
 
 
-def test_compiled_views_equal_eager_ones():
-    augmenter = SimCLRAugmenter((44, 40), strength=1.0, blur=0.5, seed=21)
-    images = np.random.default_rng(2).integers(0, 256, size=(33, 30, 26, 3), dtype="uint8")
+@pytest.mark.parametrize(
+    "count, size", [(33, (44, 40)), (5, (290, 310))], ids=["small", "one image at a time"]
+)
+def test_compiled_views_equal_eager_ones(count, size):
+    augmenter = SimCLRAugmenter(size, strength=1.0, blur=0.5, seed=21)
+    images = np.random.default_rng(2).integers(0, 256, size=(count, 30, 26, 3), dtype="uint8")
     eager = numbers(draw_views(augmenter, images, 5))
     np.testing.assert_allclose(view_function(augmenter)(images, 5), eager, atol=5e-3)
 

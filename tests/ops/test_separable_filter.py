@@ -14,15 +14,15 @@ def kernels(rng, count, taps):
     return (kernel / kernel.sum(1, keepdims=True)).astype("float32")
 
 
-def expected_lines(planes, kernel, normalized):
-    lines = []
+def expected_images(planes, kernel, normalized):
+    images = []
     for image, weights in zip(planes.transpose(0, 2, 3, 1), kernel, strict=True):
         for axis in (0, 1):
             sums = correlate1d(image, weights, axis, mode="constant")
             inside = correlate1d(np.ones(image.shape), weights, axis, mode="constant")
             image = sums / inside if normalized else sums
-        lines.append(image.reshape(len(image), -1))
-    return np.array(lines)
+        images.append(image)
+    return np.array(images)
 
 
 @pytest.mark.parametrize("normalized", [True, False])
@@ -40,7 +40,7 @@ def test_planes_are_filtered(execute, rng, height, width, channels, taps, normal
         return filter_planes(planes, *(prepare_filter(kernel, size, normalized) for size in sizes))
 
     found = execute(filtered, planes, kernel)
-    expected = expected_lines(planes.astype("float64"), kernel, normalized)
+    expected = expected_images(planes.astype("float64"), kernel, normalized)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -54,7 +54,7 @@ def test_a_wide_kernel_may_have_few_weights_that_count(execute, rng, sigma, norm
     def filtered(planes, kernel):
         return filter_planes(planes, *[prepare_filter(kernel, 30, normalized)] * 2)
 
-    expected = expected_lines(planes.astype("float64"), kernel, normalized)
+    expected = expected_images(planes.astype("float64"), kernel, normalized)
     np.testing.assert_allclose(execute(filtered, planes, kernel), expected, atol=1e-6)
 
 
