@@ -220,8 +220,8 @@ def _hue(planes, drawn):
 
 
 def _channel_means(planes):
-    if keras.backend.backend() == "tensorflow":  # XLA there is slow with both axes at once
-        planes = ops.mean(planes, axis=2, keepdims=True)
+    if keras.backend.backend() == "tensorflow":  # slow with both axes at once
+        return ops.mean(ops.mean(planes, axis=2, keepdims=True), axis=3, keepdims=True)
     return native.mean(planes, axis=(2, 3), keepdims=True)
 
 

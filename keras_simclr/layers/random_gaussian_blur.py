@@ -111,6 +111,7 @@ class RandomGaussianBlur(RandomTransform):
             return super(RandomGaussianBlur, self).leave(planes, None)
 
         images = where_selected(selected, blurred, unchanged, planes, filters)
+        # Not in the branches: XLA transposes several times slower if it also reshapes.
         return native.reshape(images, (-1, height, width * channels))
 
     def get_config(self) -> dict:

@@ -35,7 +35,8 @@ def apply_in_order(order: Any, steps: Sequence[Callable], planes: Any, parameter
         def step(place, planes):
             return ops.switch(order[0, place], steps, planes, parameters)
 
-        # XLA copies the planes after each step of a loop; TensorFlow compiles it 3 times faster.
+        # XLA copies the planes after each step of a loop, but TensorFlow takes at least 3 times as
+        # long to compile the steps without one.
         places = order.shape[1]
         if keras.backend.backend() == "tensorflow":
             return ops.fori_loop(0, places, step, planes)
@@ -63,14 +64,14 @@ def apply_if_needed(
 
     Args:
         needed: Booleans of shape (N,).
-        function: Function of (planes, parameters) that returns planes of the same shape. It
-            treats images that do not need it as `otherwise` does.
-        otherwise: Function of planes that returns planes of the same shape.
+        function: Function of (planes, parameters) that returns a tensor. It treats images that do
+            not need it as `otherwise` does.
+        otherwise: Function of planes that returns a tensor of the same shape.
         planes: Tensor of shape (N, C, H, W), a chunk of images as planes.
         parameters: A structure of tensors of shape (N, ...).
 
     Returns:
-        Planes of shape (N, C, H, W).
+        The result for all images of the chunk.
     """
     if planes.shape[0] != 1 or for_gpu() or not is_compiling(planes, needed):
         return function(planes, parameters)
@@ -80,8 +81,8 @@ def apply_if_needed(
 def computed_apart(function: Callable, finite: Any, shape: tuple) -> Any:
     """Return the result of a function in a compiled one, computed as a whole, by all cores.
 
-    XLA merges a sum with what reads it, which computes it again and out of order, and a loop that
-    keeps them apart runs on one core. A branch is not merged.
+    XLA merges an operation with what reads it, which computes it again and out of order, and a loop
+    that keeps them apart runs on one core. A branch is not merged.
 
     Args:
         function: Function without arguments that returns a float32 tensor.
@@ -97,7 +98,8 @@ def where_selected(
 ) -> Any:
     """Apply `function` to the selected images and `otherwise` to the others.
 
-    On a CPU, PyTorch and compiled chunks compute only the function that each image needs.
+    On a CPU, compiled chunks compute only the function that each image needs, and PyTorch computes
+    `function` for the selected images only.
 
     Args:
         selected: Booleans of shape (N,).
@@ -117,22 +119,18 @@ def where_selected(
     if keras.backend.backend() == "torch":
         import torch
 
+        # A copy in the order of the result, as rows of it are overwritten.
         results = otherwise(planes).clone(memory_format=torch.contiguous_format)
         rows = ops.convert_to_tensor(np.flatnonzero(ops.convert_to_numpy(selected)))
         if len(rows):
             results[rows] = function(_planes_of_rows(planes, rows), _of_rows(parameters, rows))
         return results
-
-    def of_chunk(selected, planes, parameters):
-        return ops.cond(
-            selected[0], lambda: function(planes, parameters), lambda: otherwise(planes)
-        )
-
     if planes.shape[0] == 1:
-        return of_chunk(selected, planes, parameters)
+        return apply_if_needed(selected, function, otherwise, planes, parameters)
 
     def of_image(tensors):
-        return of_chunk(*optree.tree_map(lambda tensor: ops.expand_dims(tensor, 0), tensors))[0]
+        selected, *others = optree.tree_map(lambda tensor: ops.expand_dims(tensor, 0), tensors)
+        return apply_if_needed(selected, function, otherwise, *others)[0]
 
     return ops.map(of_image, (selected, planes, parameters))
 

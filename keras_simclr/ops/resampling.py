@@ -1,6 +1,5 @@
 """Resampling: each output row is a weighted sum of a few input rows."""
 
-import math
 from typing import Any
 
 import keras
@@ -12,7 +11,7 @@ from keras_simclr.ops.forms import for_gpu
 from keras_simclr.ops.interpolation import Taps
 from keras_simclr.ops.native import native
 
-MAX_TERMS = 32  # of a sum of rows; more are a product with a matrix
+MAX_TERMS = 32  # of a sum of lines; more are a product with a matrix
 
 
 def resample(images: Any, rows: Taps, columns: Taps) -> Any:
@@ -28,13 +27,13 @@ def resample(images: Any, rows: Taps, columns: Taps) -> Any:
     """
     height, width, channels = ops.shape(images)[1:]
     lines = resample_lines(native.reshape(images, (-1, height, width * channels)), rows)
-    lines = _transposed(lines, columns)
+    lines = _transposed(lines, columns)  # (N, W * C, h)
     lines = native.reshape(lines, (-1, width, channels, rows.first.shape[1]))
     return native.moveaxis(resample_lines(lines, columns), 1, 3)
 
 
 def resample_lines(lines: Any, taps: Taps) -> Any:
-    """Resize along the first axis.
+    """Resize each image along its first axis.
 
     On a CPU, only the lines that count are read: each output line is a weighted sum of them, on
     PyTorch of a bag of embeddings. On a GPU, and uncompiled on JAX and TensorFlow, this is one
@@ -47,13 +46,13 @@ def resample_lines(lines: Any, taps: Taps) -> Any:
     Returns:
         Tensor of shape (N, out_size, ...), float32.
     """
-    _, size, *shape = ops.shape(lines)  # tensors if they are not static
+    count, size, *shape = ops.shape(lines)  # tensors if they are not static
     if keras.backend.backend() == "torch" and not for_gpu():
         return _sums_of_bags(lines, taps)
     has_few_terms = isinstance(size, int) and taps.weights.shape[2] <= MAX_TERMS
     if is_compiling(lines) and has_few_terms and not for_gpu():
         return _sums_of_lines(lines, taps)
-    lines = ops.reshape(ops.cast(lines, "float32"), (-1, size, math.prod(shape)))
+    lines = ops.reshape(ops.cast(lines, "float32"), (count, size, -1))
     return ops.reshape(ops.matmul(banded(taps, size), lines), (-1, taps.first.shape[1], *shape))
 
 
@@ -98,7 +97,7 @@ def _sums_of_lines(lines, taps):
     count, size, *shape = ops.shape(lines)
     lines = ops.reshape(lines, (-1, *shape))
     first = ops.cast(taps.first, "int32")
-    weights = ops.reshape(taps.weights, (*taps.weights.shape, *[1] * len(shape)))
+    weights = ops.reshape(taps.weights, (-1, *taps.weights.shape[1:], *[1] * len(shape)))
     of_image = size * ops.expand_dims(ops.arange(count, dtype="int32"), 1)
 
     def term(k):
@@ -112,12 +111,13 @@ def _sums_of_lines(lines, taps):
 
 
 def _transposed(lines, taps):
-    """Swap the last two axes, for a sum that reads each value several times."""
+    """Swap the last two axes; on TensorFlow apart from the next sum, which would do it each time.
+
+    TensorFlow moves what only one branch reads into that branch.
+    """
     count, size, length = ops.shape(lines)
-    is_xla = keras.backend.backend() == "tensorflow" and is_compiling(lines) and not for_gpu()
-    if not is_xla or not isinstance(length, int):
-        return native.swapaxes(lines, 1, 2)
-    # TensorFlow would move this into the branch of the sum, where XLA would merge the two.
-    return computed_apart(
-        lambda: ops.swapaxes(lines, 1, 2), taps.weights[0, 0, 0], (count, length, size)
-    )
+    if keras.backend.backend() == "tensorflow" and is_compiling(lines) and not for_gpu():
+        return computed_apart(
+            lambda: ops.swapaxes(lines, 1, 2), taps.weights[0, 0, 0], (count, length, size)
+        )
+    return native.swapaxes(lines, 1, 2)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_simclr.layers import RandomGrayscale
+from keras_simclr.ops.compilation import compile_function
 
 
 def numbers(tensor):
@@ -24,6 +25,16 @@ def test_only_the_selected_images_become_gray(images):
     spread = np.ptp(found, axis=-1).max(axis=(1, 2))
     assert (spread[selected] < 1e-3).all()
     np.testing.assert_allclose(found[~selected], images[~selected], atol=1e-3)
+
+
+def test_large_images_become_gray_one_by_one(rng):
+    small = rng.integers(0, 256, size=(3, 5, 5, 3)).astype("float32")
+    large, selected = small.repeat(42, axis=1).repeat(42, axis=2), np.array([True, False, True])
+    apply = compile_function(RandomGrayscale().apply)
+    found = numbers(apply(*map(keras.ops.convert_to_tensor, (large, selected))))
+    gray = small[selected] @ np.float32([[0.2989], [0.587], [0.114]])
+    np.testing.assert_allclose(found[selected, ::42, ::42], gray.repeat(3, axis=-1), atol=0.05)
+    np.testing.assert_allclose(found[~selected], large[~selected], atol=1e-3)
 
 
 @pytest.mark.parametrize("factor", [0.2, 0.7])

@@ -158,7 +158,8 @@ def test_an_image_has_the_same_view_in_a_batch_of_any_size():
     "count, size", [(33, (44, 40)), (5, (290, 310))], ids=["small", "one image at a time"]
 )
 def test_compiled_views_equal_eager_ones(count, size):
-    augmenter = SimCLRAugmenter(size, strength=1.0, blur=0.5, seed=21)
+    some = {"color_distortion": 0.5, "grayscale": 0.5, "blur": 0.5}
+    augmenter = SimCLRAugmenter(size, strength=1.0, seed=21, **some)
     images = np.random.default_rng(2).integers(0, 256, size=(count, 30, 26, 3), dtype="uint8")
     eager = numbers(draw_views(augmenter, images, 5))
     np.testing.assert_allclose(view_function(augmenter)(images, 5), eager, atol=5e-3)

@@ -58,22 +58,25 @@ def test_images_of_a_chunk_may_differ_in_order_on_pytorch(planes, rng):
     np.testing.assert_array_equal(ops.convert_to_numpy(planes_), planes)
 
 
+def to_images(planes):
+    return ops.transpose(planes, (0, 2, 3, 1))
+
+
+def scaled_images(planes, factor):
+    return to_images(planes * factor[:, None, None, None])
+
+
 @pytest.mark.parametrize(
-    "selected", [[True] * 4, [False] * 4, [True, False, False, True], [True], [False]]
+    "selected",
+    [[True] * 4, [False] * 4, [True, False, False, True], [True], [False]],
+    ids=["all", "none", "some", "one image", "one other image"],
 )
 def test_the_function_is_applied_where_selected(selected, rng, execute):
     planes = rng.normal(size=(len(selected), 3, 4, 5)).astype("float32")
     factor = rng.normal(size=len(selected)).astype("float32")
-
-    def scaled(planes, factor):
-        return ops.transpose(planes * factor[:, None, None, None], (0, 2, 3, 1))
-
-    def unchanged(planes):
-        return ops.transpose(planes, (0, 2, 3, 1))
-
     found = execute(
         lambda selected, planes, factor: where_selected(
-            selected, scaled, unchanged, planes, factor
+            selected, scaled_images, to_images, planes, factor
         ),
         np.array(selected),
         planes,
@@ -81,6 +84,14 @@ def test_the_function_is_applied_where_selected(selected, rng, execute):
     )
     expected = planes * np.where(selected, factor, 1.0)[:, None, None, None]
     np.testing.assert_allclose(found, expected.transpose(0, 2, 3, 1), rtol=1e-6)
+
+
+def test_planes_are_not_overwritten_where_selected(rng):
+    expected = rng.normal(size=(2, 3, 4, 5)).astype("float32")
+    planes = ops.convert_to_tensor(expected.copy())
+    selected, factor = ops.array([True, False]), ops.array([2.0, 3.0])
+    where_selected(selected, scaled_images, to_images, planes, factor)
+    np.testing.assert_array_equal(ops.convert_to_numpy(planes), expected)
 
 
 def negated(planes, needed):
