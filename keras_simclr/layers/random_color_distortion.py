@@ -11,6 +11,7 @@ from keras_simclr.ops.in_place import (
     abs_,
     add_over_,
     add_product_,
+    channel_means,
     clip,
     clip_,
     copy_sign_,
@@ -172,7 +173,7 @@ def _brightness(planes, drawn):
 
 def _contrast(planes, drawn):
     factor = per_image(drawn.contrast)
-    mean = _channel_means(planes)
+    mean = channel_means(planes)
     planes = multiply_(planes, factor)
     planes += mean * (1.0 - factor)
     return _clipped(planes)
@@ -217,12 +218,6 @@ def _hue(planes, drawn):
     distances -= 3.0
     t = clip_(abs_(distances), 1.0, 2.0)
     return _clipped(add_product_(smallest, t, chroma))
-
-
-def _channel_means(planes):
-    if keras.backend.backend() == "tensorflow":  # slow with both axes at once
-        return ops.mean(ops.mean(planes, axis=2, keepdims=True), axis=3, keepdims=True)
-    return native.mean(planes, axis=(2, 3), keepdims=True)
 
 
 def _channels(planes):

@@ -1,8 +1,9 @@
 """Arithmetic on chunks of images, on PyTorch in place: there that is several times faster.
 
 On PyTorch, `clip_`, `abs_`, `copy_sign_` and `add_multiple_` always overwrite their first argument,
-so a step may only give them what it has computed itself. The others overwrite the argument that
-they name only on a CPU and without a gradient, so a step may also give them its planes.
+so a step may only give them what it has computed itself. The others with an underscore overwrite
+the argument that they name only on a CPU and without a gradient, so a step may also give them its
+planes.
 """
 
 import math
@@ -55,6 +56,13 @@ def add_multiple_(total: Any, values: Any, factor: float) -> Any:
     if keras.backend.backend() == "torch":
         return total.add_(values, alpha=factor)
     return total + factor * values
+
+
+def channel_means(planes: Any) -> Any:
+    """Return the mean of each channel, (N, C, 1, 1), of planes (N, C, H, W)."""
+    if keras.backend.backend() == "tensorflow":  # slow with both axes at once
+        return ops.mean(ops.mean(planes, axis=2, keepdims=True), axis=3, keepdims=True)
+    return native.mean(planes, axis=(2, 3), keepdims=True)
 
 
 def maximum_(values: Any, others: Any) -> Any:

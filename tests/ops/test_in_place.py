@@ -42,6 +42,11 @@ def test_values_are_clipped(bounds, expected, execute):
     assert execute(lambda values: clip(values, *bounds), values).tolist() == expected
 
 
+def test_means_are_those_of_the_channels(execute):
+    expected = A.mean(axis=(2, 3), keepdims=True)
+    np.testing.assert_allclose(execute(in_place.channel_means, A), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_result_is_that_of_numpy(name, execute):
     function, expected, *_ = CASES[name]
