@@ -1,5 +1,6 @@
 """Random Gaussian blur."""
 
+import functools
 from typing import Any
 
 import keras
@@ -107,9 +108,7 @@ class RandomGaussianBlur(RandomTransform):
         def blurred(planes, filters):
             return filter_planes(planes, *filters)
 
-        def unchanged(planes):
-            return super(RandomGaussianBlur, self).leave(planes, None)
-
+        unchanged = functools.partial(super().leave, prepared=None)
         images = where_selected(selected, blurred, unchanged, planes, filters)
         # Not in the branches: XLA transposes several times slower if it also reshapes.
         return native.reshape(images, (-1, height, width * channels))

@@ -115,8 +115,8 @@ def _transposed(lines, taps):
 
     TensorFlow moves what only one branch reads into that branch.
     """
-    count, size, length = ops.shape(lines)
     if keras.backend.backend() == "tensorflow" and is_compiling(lines) and not for_gpu():
+        count, size, length = ops.shape(lines)
         return computed_apart(
             lambda: ops.swapaxes(lines, 1, 2), taps.weights[0, 0, 0], (count, length, size)
         )
